@@ -1,0 +1,1 @@
+//! Health, metrics, API and the dashboard: renderings of one snapshot.

@@ -1,0 +1,1 @@
+//! Arguments, log set-up, exit codes, tables for people.

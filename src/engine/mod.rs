@@ -1,0 +1,90 @@
+//! Every decision, and the meaning of every threshold. Pure: given the time and what happened, it says what to do.
+//!
+//! **Invariant:** nothing in here names tokio, tracing, a clock, a file or a socket, and nothing in here uses chance. A
+//! decision that cannot be replayed cannot be explained. The same memory and the same inputs at the same times give
+//! the same effects, to the bit, on every platform.
+//!
+//! **Invariant:** the engine never sees single requests. The agent hands over a [`window::Window`] each second.
+
+pub mod baseline;
+pub mod memory;
+pub mod observation;
+pub mod policy;
+pub mod record;
+pub mod release;
+pub mod snapshot;
+pub mod time;
+pub mod verdict;
+pub mod window;
+
+use std::time::Duration;
+
+use crate::engine::baseline::Baseline;
+use crate::engine::memory::ReleaseMemory;
+use crate::engine::record::{Acted, Exit, Live, Order, Pause, Record};
+use crate::engine::release::{RecordId, Release};
+use crate::engine::window::{Tick, Window};
+
+/// A fact, in the past tense.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A second of observations was sealed. This is also the engine's heartbeat.
+    Sealed(Window),
+    /// The app became ready for requests.
+    BecameReady,
+    /// The app ended.
+    Exited(Exit),
+    /// A person paused acting.
+    Paused(Pause),
+    /// A person resumed acting.
+    Resumed {
+        /// Who.
+        by: String,
+    },
+    /// An order came to an end, or the platform took it.
+    Acted {
+        /// Which decision.
+        record: RecordId,
+        /// What became of it.
+        acted: Acted,
+    },
+    /// The platform said what is live.
+    PlatformAnswered {
+        /// For which decision it was asked.
+        record: RecordId,
+        /// What it said.
+        live: Live,
+    },
+    /// A record that had to be durable before an act could not be written.
+    RecordLost {
+        /// Which.
+        record: RecordId,
+    },
+}
+
+/// An order to the world. Effects are performed in the order given.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Write the record, over an older one of the same id. It must be durable before the next effect is performed.
+    Record(Record),
+    /// Order the rollback. Performed only if the record before it became durable; otherwise answered with
+    /// [`Input::RecordLost`].
+    RollBack(Order),
+    /// Ask the platform what is live, and answer with [`Input::PlatformAnswered`].
+    AskPlatform {
+        /// For which decision.
+        record: RecordId,
+        /// The release that is hoped for.
+        target: Release,
+    },
+    /// Keep a sealed tick of this release as evidence.
+    KeepTick(Release, Tick),
+    /// Keep this baseline in place of an older one of the same release.
+    KeepBaseline(Box<Baseline>),
+    /// Keep what is thought of a release.
+    KeepRelease(ReleaseMemory),
+    /// Keep the pause, or that there is none.
+    KeepPause(Option<Pause>),
+    /// From this age on an open request counts as slow.
+    SetSlowMark(Duration),
+}

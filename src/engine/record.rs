@@ -1,0 +1,286 @@
+//! What happened and why, as it is kept: one record a happening, decisions with all that they rested on.
+//!
+//! A record of a decision is written *before* the act and written again, under the same id, when more is known. So
+//! after any crash the store holds either no trace of an act, or one that says how far it had come.
+
+use crate::engine::baseline::BaselineSummary;
+use crate::engine::policy::{Mode, Policy};
+use crate::engine::release::{RecordId, Release};
+use crate::engine::time::Time;
+use crate::engine::verdict::{StreamEvidence, Verdict};
+
+/// One happening.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Its key.
+    pub id: RecordId,
+    /// When.
+    pub at: Time,
+    /// The release that was running.
+    pub release: Release,
+    /// What.
+    pub what: Happening,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Happening {
+    /// The agent started beside this release.
+    Started {
+        /// The release had run under an agent with this store before.
+        known: bool,
+    },
+    /// The app became ready.
+    Ready,
+    /// The app ended.
+    Exited(Exit),
+    /// The verdict changed.
+    VerdictChanged {
+        /// What it was.
+        from: Verdict,
+        /// What it is.
+        to: Verdict,
+    },
+    /// The watch ended and the release is known good.
+    WatchPassed {
+        /// Requests judged in it.
+        requests: u64,
+    },
+    /// A person paused acting.
+    Paused(Pause),
+    /// A person, or the pause's own end, resumed acting.
+    Resumed {
+        /// Who.
+        by: String,
+    },
+    /// A decision was made.
+    Decided(Box<Decided>),
+}
+
+/// How the app ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// Its exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+}
+
+impl Exit {
+    /// Whether the app failed, rather than ended its work or was told to stop.
+    pub const fn is_crash(self) -> bool {
+        !matches!(self.code, Some(0))
+    }
+}
+
+/// A person's brake on all acting.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pause {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub since: Time,
+    /// Until when; `None`: until resumed.
+    pub until: Option<Time>,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Put the target release back.
+    RollBack,
+    /// Do nothing, although the release is degraded.
+    Hold,
+}
+
+impl Decision {
+    /// The name in records and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::RollBack => "roll_back",
+            Self::Hold => "hold",
+        }
+    }
+}
+
+/// Why a decision fell as it did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reason {
+    /// The verdict is degraded; the verdict itself is in the record.
+    Degraded,
+    /// The release is still on trial.
+    OnTrial,
+    /// The release's watch has passed and the policy does not let the agent act then.
+    WatchHasPassed,
+    /// The mode is `observe`.
+    ModeObserve,
+    /// The mode is `recommend`.
+    ModeRecommend,
+    /// The mode is `enforce`.
+    ModeEnforce,
+    /// A person paused acting.
+    Paused(Pause),
+    /// The rest after the last act is not over.
+    CoolingDown {
+        /// When it ends.
+        until: Time,
+    },
+    /// No other release is known good.
+    NoTarget,
+    /// The target is the last release that was known good.
+    LastKnownGood,
+    /// This release was itself put back by a rollback: it is never rolled back in turn.
+    WasPutBack,
+    /// Several replicas run and no vote was held.
+    SeveralReplicas {
+        /// How many.
+        replicas: u32,
+    },
+    /// A decision on this release was executed already; there is one a release.
+    ActedBefore {
+        /// Which.
+        record: RecordId,
+    },
+    /// The intent could not be written down, so nothing was done.
+    NotRecorded,
+}
+
+/// How far an act has come.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// There is nothing to do.
+    NothingToDo,
+    /// It is written down and about to be ordered.
+    Intended,
+    /// The platform took the order; the target is not seen live yet.
+    Accepted {
+        /// What the platform said.
+        detail: String,
+    },
+    /// The target is live.
+    Succeeded {
+        /// When that was seen.
+        at: Time,
+        /// What the platform said.
+        detail: String,
+    },
+    /// It was only a rehearsal.
+    DryRun {
+        /// What would have been done.
+        detail: String,
+    },
+    /// It failed; a person must act.
+    Failed {
+        /// When.
+        at: Time,
+        /// Why.
+        reason: String,
+    },
+    /// The agent died between intent and result, and what became of the order could not be learnt; it is not ordered
+    /// again; a person must act.
+    Interrupted {
+        /// When that was found.
+        at: Time,
+        /// What is known.
+        reason: String,
+    },
+}
+
+impl Progress {
+    /// The name in records and metrics.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::NothingToDo => "nothing_to_do",
+            Self::Intended => "intended",
+            Self::Accepted { .. } => "accepted",
+            Self::Succeeded { .. } => "succeeded",
+            Self::DryRun { .. } => "dry_run",
+            Self::Failed { .. } => "failed",
+            Self::Interrupted { .. } => "interrupted",
+        }
+    }
+
+    /// Whether the act may still be under way.
+    pub const fn is_open(&self) -> bool {
+        matches!(self, Self::Intended | Self::Accepted { .. })
+    }
+}
+
+/// A decision and all that it rested on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decided {
+    /// What.
+    pub decision: Decision,
+    /// Why, in the order in which it was weighed.
+    pub reasons: Vec<Reason>,
+    /// The release to put back.
+    pub target: Option<Release>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The evidence at that moment.
+    pub evidence: Vec<StreamEvidence>,
+    /// What it was weighed against.
+    pub baseline: Option<BaselineSummary>,
+    /// When the release became ready.
+    pub ready_at: Option<Time>,
+    /// The policy in force.
+    pub policy: Policy,
+    /// How far the act has come.
+    pub progress: Progress,
+}
+
+/// An order to the platform. It carries the record's id so that a platform that can tell will not carry it out twice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order {
+    /// The decision's record.
+    pub record: RecordId,
+    /// The accused release.
+    pub from: Release,
+    /// The release to put back.
+    pub to: Release,
+    /// The mode (an order is only given in `enforce`; commands are told all the same).
+    pub mode: Mode,
+    /// The verdict's breach, by its label.
+    pub breach: &'static str,
+    /// When the decision was made.
+    pub at: Time,
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Acted {
+    /// The platform took it and works on it.
+    Accepted {
+        /// What it said.
+        detail: String,
+    },
+    /// The platform only rehearses.
+    DryRun {
+        /// What would have been done.
+        detail: String,
+    },
+    /// The platform refused it; nothing was done.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// It is not known whether it was done: a time-out, a lost reply.
+    Unknown {
+        /// What is known.
+        reason: String,
+    },
+}
+
+/// What the platform says is live.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Live {
+    /// This release.
+    Release(Release),
+    /// It cannot tell, now or ever.
+    Unknown {
+        /// Why not.
+        reason: String,
+    },
+}

@@ -1,0 +1,76 @@
+//! What may be seen now: everything a person sees is a rendering of this.
+
+use std::time::Duration;
+
+use crate::engine::baseline::BaselineSummary;
+use crate::engine::memory::Standing;
+use crate::engine::policy::{Mode, Policy};
+use crate::engine::record::{Pause, Progress};
+use crate::engine::release::{RecordId, Release};
+use crate::engine::time::Time;
+use crate::engine::verdict::{StreamEvidence, Verdict};
+
+/// The engine's state as people may see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// When it was taken.
+    pub at: Time,
+    /// The release that is running.
+    pub release: Release,
+    /// What is thought of it.
+    pub standing: Standing,
+    /// What the agent may do.
+    pub mode: Mode,
+    /// The policy in force.
+    pub policy: Policy,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The evidence, stream by stream; empty when not judgeable.
+    pub evidence: Vec<StreamEvidence>,
+    /// Evidence of the latency streams taken together, as a share of its limit from 0 to 1.
+    pub latency_progress: f64,
+    /// What it is weighed against.
+    pub baseline: Option<BaselineSummary>,
+    /// What this release has shown itself so far.
+    pub own: BaselineSummary,
+    /// The watch; `None` before the app became ready.
+    pub watch: Option<WatchView>,
+    /// The pause in force.
+    pub pause: Option<Pause>,
+    /// The rest after the last act.
+    pub cooldown_until: Option<Time>,
+    /// The last decision on this release.
+    pub last_decision: Option<DecisionView>,
+    /// The release that a rollback would put back.
+    pub target: Option<Release>,
+}
+
+/// The watch of the running release.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WatchView {
+    /// When the release became ready.
+    pub ready_at: Time,
+    /// When the watch ends, if traffic allows.
+    pub ends_at: Time,
+    /// How long it has been judged.
+    pub judged_for: Duration,
+    /// Requests judged.
+    pub judged_requests: u64,
+    /// It has passed.
+    pub passed: bool,
+}
+
+/// A decision in short.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecisionView {
+    /// Its record.
+    pub id: RecordId,
+    /// When.
+    pub at: Time,
+    /// `roll_back` or `hold`.
+    pub decision: &'static str,
+    /// The release to put back.
+    pub target: Option<Release>,
+    /// How far it has come.
+    pub progress: Progress,
+}

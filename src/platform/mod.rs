@@ -1,0 +1,1 @@
+//! What is deployed, and putting a release back.

@@ -1,0 +1,1 @@
+//! The data path: listening, forwarding, timing, and whose fault a failure was.

@@ -1,0 +1,1 @@
+//! The stand-in platform, the demo's app and its load.

@@ -1,0 +1,1 @@
+//! Baselines, evidence, decision records: SQLite on its own thread.

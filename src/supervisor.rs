@@ -1,0 +1,1 @@
+//! The app as a child: spawn, signals, reaping, end.
