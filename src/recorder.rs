@@ -59,6 +59,7 @@ struct Open {
     counts: [u32; METHODS * STATUSES * OUTCOMES],
     latency: Histogram<u32>,
     arrived: u64,
+    answered: u64,
     in_flight: u64,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -71,6 +72,7 @@ impl Shard {
                 counts: [0; METHODS * STATUSES * OUTCOMES],
                 latency: window_histogram(),
                 arrived: 0,
+                answered: 0,
                 in_flight: 0,
                 slots: Vec::new(),
                 free: Vec::new(),
@@ -108,6 +110,7 @@ impl Shard {
         let mut open = self.lock();
         let counted = matches!(open.slots[ticket.0 as usize], Slot::Waiting { overdue: true, .. });
         open.slots[ticket.0 as usize] = Slot::Answering;
+        open.answered += 1;
         if !counted {
             open.latency.saturating_record(latency_us);
         }
@@ -148,6 +151,8 @@ impl Shard {
                     *overdue = true;
                     open.latency.saturating_record(age);
                 }
+                into.waiting += 1;
+                into.overdue += u64::from(*overdue);
             }
         }
         std::mem::swap(&mut open.latency, spare);
@@ -155,6 +160,7 @@ impl Shard {
             *sum += u64::from(std::mem::take(count));
         }
         into.arrived += std::mem::take(&mut open.arrived);
+        into.answered += std::mem::take(&mut open.answered);
         into.in_flight += open.in_flight;
     }
 }
@@ -180,10 +186,14 @@ impl Open {
     }
 }
 
+#[derive(Default)]
 struct Sealed {
     counts: Vec<u64>,
     arrived: u64,
+    answered: u64,
     in_flight: u64,
+    waiting: u64,
+    overdue: u64,
 }
 
 /// All shards, and the hand that seals them.
@@ -216,7 +226,7 @@ impl Recorder {
     /// Closes the open window at `now` (`now_us` by the data path's clock), opens the next, and returns what was
     /// observed. `stalled`: the caller knows that the agent itself was late.
     pub fn seal(&mut self, now: Time, now_us: u64, stalled: bool) -> Window {
-        let mut sealed = Sealed { counts: vec![0; METHODS * STATUSES * OUTCOMES], arrived: 0, in_flight: 0 };
+        let mut sealed = Sealed { counts: vec![0; METHODS * STATUSES * OUTCOMES], ..Sealed::default() };
         let mut pairs = Vec::new();
         for shard in &self.shards {
             self.spare.reset();
@@ -231,8 +241,11 @@ impl Recorder {
             to: now,
             counts: counts(&sealed.counts),
             latencies: Latencies::new(pairs),
-            in_flight: sealed.in_flight,
             arrived: sealed.arrived,
+            answered: sealed.answered,
+            in_flight: sealed.in_flight,
+            waiting: sealed.waiting,
+            overdue: sealed.overdue,
             stalled,
         }
     }
@@ -293,8 +306,9 @@ mod tests {
         let shard = r.shards()[0].clone();
         let t = shard.arrived_whole(0);
         let w = seal(&mut r, 1000);
-        assert_eq!((w.in_flight, w.latencies.slower_than(900_000)), (1, 1));
-        assert_eq!(seal(&mut r, 2000).latencies.count(), 0);
+        assert_eq!((w.in_flight, w.waiting, w.overdue, w.latencies.slower_than(900_000)), (1, 1, 1, 1));
+        let w = seal(&mut r, 2000);
+        assert_eq!((w.overdue, w.latencies.count()), (1, 0));
         shard.answered(&t, 2_500_000);
         shard.end(t, Method::Get, StatusClass::Success, Outcome::Answered, 2_600_000);
         let w = seal(&mut r, 3000);

@@ -9,6 +9,15 @@ use crate::engine::window::Tick;
 /// The smallest and largest latency kept apart, in microseconds: 1 us to one hour, at 3 significant digits.
 pub const LATENCY_US_RANGE: (u64, u64) = (1, 3_600_000_000);
 
+/// How finely a share of failures is kept: about three digits.
+pub const fn ppm_step(ppm: u32) -> u32 {
+    match ppm {
+        0..1_000 => 10,
+        1_000..10_000 => 100,
+        _ => 1_000,
+    }
+}
+
 /// An empty latency histogram in the form that baselines keep.
 pub fn latency_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(LATENCY_US_RANGE.0, LATENCY_US_RANGE.1, 3)
@@ -30,9 +39,9 @@ pub struct Baseline {
     pub failed: u64,
     /// The app's thinking times in microseconds.
     pub latency: Histogram<u64>,
-    /// Ticks with at least one judged request, by their share of failures in whole per mille (0 to 1000): how clumped
-    /// the release's errors are.
-    pub ticks_by_failed_permille: Vec<(u16, u64)>,
+    /// Ticks with at least one judged request, by their share of failures in parts per million (0 to 1,000,000), rounded
+    /// down to a step of [`ppm_step`]: how clumped the release's errors are. At most some 1,100 entries.
+    pub ticks_by_failed_ppm: Vec<(u32, u64)>,
 }
 
 impl Baseline {
@@ -45,7 +54,7 @@ impl Baseline {
             judged: 0,
             failed: 0,
             latency: latency_histogram(),
-            ticks_by_failed_permille: Vec::new(),
+            ticks_by_failed_ppm: Vec::new(),
         }
     }
 
@@ -57,11 +66,12 @@ impl Baseline {
         for &(value, count) in tick.latencies.pairs() {
             self.latency.saturating_record_n(value, count);
         }
-        if let Some(permille) = (tick.failed * 1000).checked_div(tick.judged) {
-            let permille = permille as u16;
-            match self.ticks_by_failed_permille.binary_search_by_key(&permille, |&(p, _)| p) {
-                Ok(i) => self.ticks_by_failed_permille[i].1 += 1,
-                Err(i) => self.ticks_by_failed_permille.insert(i, (permille, 1)),
+        if let Some(ppm) = (tick.failed * 1_000_000).checked_div(tick.judged) {
+            let ppm = ppm as u32;
+            let ppm = ppm - ppm % ppm_step(ppm);
+            match self.ticks_by_failed_ppm.binary_search_by_key(&ppm, |&(p, _)| p) {
+                Ok(i) => self.ticks_by_failed_ppm[i].1 += 1,
+                Err(i) => self.ticks_by_failed_ppm.insert(i, (ppm, 1)),
             }
         }
     }
@@ -73,14 +83,14 @@ impl Baseline {
 
     /// Ticks that held at least one judged request.
     pub fn ticks(&self) -> u64 {
-        self.ticks_by_failed_permille.iter().map(|&(_, n)| n).sum()
+        self.ticks_by_failed_ppm.iter().map(|&(_, n)| n).sum()
     }
 
-    /// Of those, the ticks whose share of failures was above `p0`.
-    pub fn ticks_above(&self, p0: f64) -> u64 {
-        // A stored per mille is rounded down, so a tick counts as soon as its true share may have been above.
-        let above = |permille: u16| f64::from(permille + 1) / 1000.0 > p0 && permille > 0;
-        self.ticks_by_failed_permille.iter().filter(|&&(p, _)| above(p)).map(|&(_, n)| n).sum()
+    /// Of those, the ticks whose share of failures was at least `share`.
+    pub fn ticks_from(&self, share: f64) -> u64 {
+        // A stored share is rounded down, so a tick counts as soon as its true share may have been that high.
+        let reaches = |ppm: u32| ppm > 0 && f64::from(ppm + ppm_step(ppm)) / 1e6 > share;
+        self.ticks_by_failed_ppm.iter().filter(|&&(p, _)| reaches(p)).map(|&(_, n)| n).sum()
     }
 
     /// What people are shown of it.

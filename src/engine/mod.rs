@@ -7,13 +7,18 @@
 //! **Invariant:** the engine never sees single requests. The agent hands over a [`window::Window`] each second.
 
 pub mod baseline;
+mod decide;
+mod judge;
 pub mod memory;
 pub mod observation;
 pub mod policy;
+mod pursuit;
 pub mod record;
 pub mod release;
 pub mod snapshot;
+mod step;
 pub mod time;
+mod trial;
 pub mod verdict;
 pub mod window;
 
@@ -24,6 +29,8 @@ use crate::engine::memory::ReleaseMemory;
 use crate::engine::record::{Acted, Exit, Live, Order, Pause, Record};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::window::{Tick, Window};
+
+pub use crate::engine::step::{Engine, Identity};
 
 /// A fact, in the past tense.
 #[derive(Clone, Debug, PartialEq)]

@@ -42,6 +42,8 @@ impl StreamName {
 /// Why nothing can be said.
 #[derive(Clone, Debug, PartialEq)]
 pub enum NotJudgeable {
+    /// The operator switched the judge off.
+    SwitchedOff,
     /// No other release was ever known good: there is nothing to compare with.
     NoBaseline,
     /// The baseline holds too few requests.

@@ -93,10 +93,16 @@ pub struct Window {
     /// The app's thinking times. Holds also, with the age reached, requests that went over the slow mark while still
     /// open; those are not counted again when they end.
     pub latencies: Latencies,
-    /// Requests open at the seal.
-    pub in_flight: u64,
     /// Requests that arrived.
     pub arrived: u64,
+    /// Reply heads that came from the app.
+    pub answered: u64,
+    /// Requests open at the seal.
+    pub in_flight: u64,
+    /// Of those, the ones for whose reply's head the app is awaited.
+    pub waiting: u64,
+    /// Of those, the ones that have waited beyond the slow mark.
+    pub overdue: u64,
     /// The agent itself was stalled (its own timer came late): what it saw is not evidence about the app.
     pub stalled: bool,
 }
@@ -135,8 +141,12 @@ pub struct Tick {
     pub ended: u64,
     /// Requests that arrived.
     pub arrived: u64,
-    /// Requests open at its end.
-    pub in_flight: u64,
+    /// Reply heads that came from the app.
+    pub answered: u64,
+    /// Requests whose reply's head was awaited at its end.
+    pub waiting: u64,
+    /// Of those, the ones that had waited beyond the slow mark.
+    pub overdue: u64,
     /// A window in it was stalled: it is no evidence.
     pub stalled: bool,
 }
@@ -155,7 +165,9 @@ impl Tick {
         self.latencies.merge(&window.latencies);
         self.ended += window.ended();
         self.arrived += window.arrived;
-        self.in_flight = window.in_flight;
+        self.answered += window.answered;
+        self.waiting = window.waiting;
+        self.overdue = window.overdue;
         self.stalled |= window.stalled;
     }
 }

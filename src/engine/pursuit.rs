@@ -1,0 +1,197 @@
+//! A rollback under way: from the intent to its end, across the death of whoever ordered it.
+//!
+//! When the restored release goes live, the accused release's agents are killed, and the one that gave the order with
+//! them. So an open rollback is an obligation that lies in the store, and whichever agent opens that store next takes it up
+//! in one of three roles. In none of them is the order ever given again: a lost reply is resolved by asking the platform.
+
+use crate::engine::Effect;
+use crate::engine::memory::OpenDecision;
+use crate::engine::policy::Policy;
+use crate::engine::record::{Acted, Decided, Happening, Live, Order, Progress, Record};
+use crate::engine::release::{RecordId, Release};
+use crate::engine::time::Time;
+
+/// What this agent is to the rollback under way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Role {
+    /// It runs beside the accused release and gave the order.
+    Accuser,
+    /// It runs beside the accused release and found the order in the store.
+    Heir,
+    /// It runs beside the release that was put back.
+    Restored,
+    /// It runs beside a third release.
+    Stranger,
+}
+
+/// A rollback under way.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Pursuit {
+    id: RecordId,
+    at: Time,
+    from: Release,
+    to: Release,
+    decided: Decided,
+    role: Role,
+    deadline: Time,
+}
+
+/// How a pursuit goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Step {
+    /// It is still open.
+    Open,
+    /// It came to an end.
+    Ended,
+}
+
+impl Pursuit {
+    /// Begins with a decision just made.
+    pub(crate) fn begin(
+        id: RecordId,
+        now: Time,
+        from: Release,
+        decided: Decided,
+        policy: &Policy,
+    ) -> Option<Self> {
+        let to = decided.target.clone()?;
+        Some(Self { id, at: now, from, to, decided, role: Role::Accuser, deadline: now + policy.verify })
+    }
+
+    /// Takes up what a former agent left.
+    pub(crate) fn take_up(now: Time, own: &Release, open: OpenDecision, policy: &Policy) -> Option<Self> {
+        let to = open.decided.target.clone()?;
+        let role = if *own == to {
+            Role::Restored
+        } else if *own == open.from {
+            Role::Heir
+        } else {
+            Role::Stranger
+        };
+        let deadline = now + policy.verify;
+        Some(Self { id: open.id, at: open.at, from: open.from, to, decided: open.decided, role, deadline })
+    }
+
+    pub(crate) fn id(&self) -> &RecordId {
+        &self.id
+    }
+
+    pub(crate) fn at(&self) -> Time {
+        self.at
+    }
+
+    pub(crate) fn from(&self) -> &Release {
+        &self.from
+    }
+
+    pub(crate) fn to(&self) -> &Release {
+        &self.to
+    }
+
+    pub(crate) fn decided(&self) -> &Decided {
+        &self.decided
+    }
+
+    pub(crate) fn is_by_the_restored(&self) -> bool {
+        self.role == Role::Restored
+    }
+
+    /// The intent, and the order that follows it.
+    pub(crate) fn order(&self) -> [Effect; 2] {
+        let order = Order {
+            record: self.id.clone(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            mode: self.decided.policy.mode,
+            breach: breach_label(&self.decided),
+            at: self.at,
+        };
+        [self.record(), Effect::RollBack(order)]
+    }
+
+    /// The record as it stands.
+    pub(crate) fn record(&self) -> Effect {
+        Effect::Record(Record {
+            id: self.id.clone(),
+            at: self.at,
+            release: self.from.clone(),
+            what: Happening::Decided(Box::new(self.decided.clone())),
+        })
+    }
+
+    /// The platform answered the order.
+    pub(crate) fn acted(&mut self, now: Time, acted: Acted) -> Step {
+        match acted {
+            Acted::Accepted { detail } => self.set(Progress::Accepted { detail }),
+            Acted::DryRun { detail } => self.set(Progress::DryRun { detail }),
+            Acted::Refused { reason } => self.set(Progress::Failed { at: now, reason }),
+            // It may have been done. It is not ordered again; the platform is asked until the deadline.
+            Acted::Unknown { reason } => {
+                self.set(Progress::Accepted { detail: format!("not certain: {reason}") })
+            }
+        }
+    }
+
+    /// Whether the platform is to be asked now. The restored release's agent first waits for its own app.
+    pub(crate) fn asks(&self, is_ready: bool) -> Option<Effect> {
+        let asks = match self.role {
+            Role::Accuser => matches!(self.decided.progress, Progress::Accepted { .. }),
+            Role::Restored => is_ready,
+            Role::Heir | Role::Stranger => true,
+        };
+        asks.then(|| Effect::AskPlatform { record: self.id.clone(), target: self.to.clone() })
+    }
+
+    /// The platform said what is live.
+    pub(crate) fn answered(&mut self, now: Time, live: Live) -> Step {
+        match (live, self.role) {
+            (Live::Release(live), _) if live == self.to => {
+                let detail = format!("{live} is live");
+                self.set(Progress::Succeeded { at: now, detail })
+            }
+            (Live::Unknown { reason }, Role::Restored) => {
+                let detail = format!("the app of {} is ready beside this agent; {reason}", self.to);
+                self.set(Progress::Succeeded { at: now, detail })
+            }
+            (Live::Release(live), Role::Stranger) => self.interrupt(now, format!("{live} is live instead")),
+            (Live::Unknown { reason }, Role::Heir | Role::Stranger) => self.interrupt(now, reason),
+            (Live::Release(_) | Live::Unknown { .. }, Role::Accuser)
+            | (Live::Release(_), Role::Heir | Role::Restored) => Step::Open,
+        }
+    }
+
+    /// Time passed.
+    pub(crate) fn expire(&mut self, now: Time) -> Step {
+        if now < self.deadline {
+            return Step::Open;
+        }
+        let waited = humantime::format_duration(self.decided.policy.verify);
+        match self.role {
+            Role::Accuser | Role::Restored => {
+                let reason = format!("{} was not seen live within {waited}", self.to);
+                self.set(Progress::Failed { at: now, reason })
+            }
+            Role::Heir | Role::Stranger => {
+                self.interrupt(now, format!("{} was not seen live within {waited}", self.to))
+            }
+        }
+    }
+
+    fn interrupt(&mut self, now: Time, reason: String) -> Step {
+        let reason = format!("the agent that ordered it did not see its end: {reason}");
+        self.set(Progress::Interrupted { at: now, reason })
+    }
+
+    fn set(&mut self, progress: Progress) -> Step {
+        self.decided.progress = progress;
+        if self.decided.progress.is_open() { Step::Open } else { Step::Ended }
+    }
+}
+
+fn breach_label(decided: &Decided) -> &'static str {
+    use crate::engine::verdict::Verdict;
+    match &decided.verdict {
+        Verdict::Degraded { breach, .. } => breach.label(),
+        Verdict::Healthy | Verdict::Undecided(_) | Verdict::NotJudgeable(_) => "none",
+    }
+}

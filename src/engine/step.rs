@@ -1,0 +1,449 @@
+//! The engine itself: one step from a fact to orders.
+
+use std::time::Duration;
+
+use crate::engine::baseline::Baseline;
+use crate::engine::decide::{Situation, decide};
+use crate::engine::judge::catastrophe::is_crash_loop;
+use crate::engine::memory::{CRASHES_MAX, LastAct, Memory, RELEASES_MAX, ReleaseMemory, Standing};
+use crate::engine::policy::Policy;
+use crate::engine::pursuit::{Pursuit, Step};
+use crate::engine::record::{
+    Acted, Decided, Decision, Exit, Happening, Live, Pause, Progress, Reason, Record,
+};
+use crate::engine::release::{RecordId, Release};
+use crate::engine::snapshot::{DecisionView, Snapshot};
+use crate::engine::time::Time;
+use crate::engine::trial::Trial;
+use crate::engine::verdict::Verdict;
+use crate::engine::window::{TICK, Tick, Window};
+use crate::engine::{Effect, Input};
+
+/// A tick is sealed when this much of it is there: windows are a second long, give or take.
+const TICK_SEALED: Duration = TICK.saturating_sub(Duration::from_millis(500));
+/// Baseline and release are kept each so many ticks: half a minute is lost at most by a kill.
+const KEEP_EVERY: u32 = 6;
+/// After an intent could not be recorded, the next try waits this long.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Who this engine decides for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identity {
+    /// The release that is running.
+    pub release: Release,
+    /// A number drawn at this start: record ids of different boots never meet.
+    pub boot: u16,
+}
+
+/// All decisions of one agent, from one start to its end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Engine {
+    identity: Identity,
+    policy: Policy,
+    own: ReleaseMemory,
+    others: Vec<ReleaseMemory>,
+    trial: Trial,
+    tick: Option<Tick>,
+    ticks: u32,
+    verdict: Verdict,
+    pause: Option<Pause>,
+    pursuit: Option<Pursuit>,
+    last_act: Option<LastAct>,
+    last_decision: Option<DecisionView>,
+    last_reasons: Option<(Decision, Vec<Reason>)>,
+    retry_at: Option<Time>,
+    slow_mark: Option<Duration>,
+    records: u16,
+}
+
+impl Engine {
+    /// Starts from what is remembered, at `now`. The effects are to be performed before the first step.
+    pub fn start(now: Time, identity: Identity, policy: Policy, memory: Memory) -> (Self, Vec<Effect>) {
+        let Memory { baselines, releases, open, last_act, pause } = memory;
+        let (own, others): (Vec<_>, Vec<_>) =
+            releases.into_iter().partition(|r| r.release == identity.release);
+        let known = own.into_iter().next();
+        let was_known = known.is_some();
+        let own = remember(now, &identity.release, known);
+        let (frozen, own_baseline) = choose(now, &own, &others, baselines);
+        let passed = own.standing == Standing::KnownGood;
+        let mut trial = Trial::new(frozen, own_baseline, passed, &policy);
+        trial.resume(own.judged_for, own.judged_requests);
+        let pursuit = open.and_then(|o| Pursuit::take_up(now, &identity.release, o, &policy));
+        let mut engine = Self {
+            verdict: trial.verdict(now, &policy),
+            last_decision: pursuit.as_ref().map(view),
+            identity,
+            policy,
+            own,
+            others,
+            trial,
+            tick: None,
+            ticks: 0,
+            pause,
+            pursuit,
+            last_act,
+            last_reasons: None,
+            retry_at: None,
+            slow_mark: None,
+            records: 0,
+        };
+        if let Some(p) = engine.pursuit.as_ref().filter(|p| p.is_by_the_restored()) {
+            engine.own.put_back_by = Some(p.id().clone());
+        }
+        let mut effects = vec![engine.note(now, Happening::Started { known: was_known })];
+        effects.push(Effect::KeepRelease(engine.own.clone()));
+        engine.mark_slow(&mut effects);
+        (engine, effects)
+    }
+
+    /// Takes one fact at `now` and says what to do.
+    pub fn step(&mut self, now: Time, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Sealed(window) => self.sealed(now, &window, &mut effects),
+            Input::BecameReady => self.became_ready(now, &mut effects),
+            Input::Exited(exit) => self.exited(now, exit, &mut effects),
+            Input::Paused(pause) => self.paused(now, pause, &mut effects),
+            Input::Resumed { by } => self.resumed(now, by, &mut effects),
+            Input::Acted { record, acted } => self.acted(now, &record, acted, &mut effects),
+            Input::PlatformAnswered { record, live } => self.answered(now, &record, live, &mut effects),
+            Input::RecordLost { record } => self.record_lost(now, &record),
+        }
+        self.follow_verdict(now, &mut effects);
+        effects
+    }
+
+    /// What may be seen now.
+    pub fn snapshot(&self, now: Time) -> Snapshot {
+        Snapshot {
+            at: now,
+            release: self.identity.release.clone(),
+            standing: self.own.standing,
+            mode: self.policy.mode,
+            policy: self.policy.clone(),
+            verdict: self.verdict.clone(),
+            evidence: self.trial.evidence(&self.policy),
+            latency_progress: self.trial.latency_progress(&self.policy),
+            baseline: self.trial.frozen().map(Baseline::summary),
+            own: self.trial.own().summary(),
+            watch: self.trial.watch(now, &self.policy),
+            pause: self.pause.clone(),
+            cooldown_until: self.cooldown_until(now),
+            last_decision: self.last_decision.clone(),
+            target: self.target().cloned(),
+        }
+    }
+
+    fn sealed(&mut self, now: Time, window: &Window, effects: &mut Vec<Effect>) {
+        if let Some(pause) = self.pause.take_if(|p| p.until.is_some_and(|until| until <= now)) {
+            let by = format!("the end of {}'s pause", pause.by);
+            effects.push(Effect::KeepPause(None));
+            effects.push(self.note(now, Happening::Resumed { by }));
+        }
+        let tick = self.tick.get_or_insert_with(|| Tick::starting(window.from));
+        tick.add(window);
+        if tick.to.since(tick.from) >= TICK_SEALED
+            && let Some(tick) = self.tick.take()
+        {
+            self.weigh(now, tick, effects);
+        }
+    }
+
+    fn weigh(&mut self, now: Time, tick: Tick, effects: &mut Vec<Effect>) {
+        self.ticks += 1;
+        self.trial.weigh(now, &tick, &self.policy);
+        self.trial.recover(&self.policy);
+        if tick.arrived + tick.judged + tick.waiting > 0 {
+            effects.push(Effect::KeepTick(self.identity.release.clone(), tick));
+        }
+        if self.trial.pass(now, &self.policy) {
+            self.own.standing = Standing::KnownGood;
+            self.keep(now, effects);
+            let requests = self.trial.judged().1;
+            effects.push(self.note(now, Happening::WatchPassed { requests }));
+        } else if self.ticks.is_multiple_of(KEEP_EVERY) {
+            self.keep(now, effects);
+        }
+        self.mark_slow(effects);
+        self.pursue(now, effects);
+    }
+
+    fn keep(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        self.own.last_seen = now;
+        (self.own.judged_for, self.own.judged_requests) = self.trial.judged();
+        if self.trial.own().judged > 0 {
+            effects.push(Effect::KeepBaseline(Box::new(self.trial.own().clone())));
+        }
+        effects.push(Effect::KeepRelease(self.own.clone()));
+    }
+
+    fn mark_slow(&mut self, effects: &mut Vec<Effect>) {
+        let mark = self.trial.slow_mark();
+        if let Some(slow) = mark.filter(|_| mark != self.slow_mark) {
+            self.slow_mark = mark;
+            effects.push(Effect::SetSlowMark(slow));
+        }
+    }
+
+    fn became_ready(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        self.trial.became_ready(now);
+        effects.push(self.note(now, Happening::Ready));
+        self.pursue(now, effects);
+    }
+
+    fn exited(&mut self, now: Time, exit: Exit, effects: &mut Vec<Effect>) {
+        if exit.is_crash() {
+            self.own.crashes.push(now);
+            let excess = self.own.crashes.len().saturating_sub(CRASHES_MAX);
+            self.own.crashes.drain(..excess);
+            effects.push(Effect::KeepRelease(self.own.clone()));
+        }
+        effects.push(self.note(now, Happening::Exited(exit)));
+        let is_loop = is_crash_loop(&self.own.crashes, now, &self.policy);
+        self.trial.exited(now, exit, is_loop, &self.policy);
+    }
+
+    fn paused(&mut self, now: Time, pause: Pause, effects: &mut Vec<Effect>) {
+        effects.push(Effect::KeepPause(Some(pause.clone())));
+        effects.push(self.note(now, Happening::Paused(pause.clone())));
+        self.pause = Some(pause);
+    }
+
+    fn resumed(&mut self, now: Time, by: String, effects: &mut Vec<Effect>) {
+        if self.pause.take().is_some() {
+            effects.push(Effect::KeepPause(None));
+            effects.push(self.note(now, Happening::Resumed { by }));
+        }
+    }
+
+    /// After every step: has the verdict changed, and what is to be done about it?
+    fn follow_verdict(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let verdict = self.trial.verdict(now, &self.policy);
+        let from = std::mem::replace(&mut self.verdict, verdict.clone());
+        if from.label() != verdict.label() {
+            effects.push(self.note(now, Happening::VerdictChanged { from, to: verdict }));
+        }
+        let rested = self.retry_at.is_none_or(|at| at <= now);
+        if self.trial.is_degraded() && self.pursuit.is_none() && rested {
+            self.decide(now, effects);
+        } else if !self.trial.is_degraded() {
+            self.last_reasons = None;
+        }
+    }
+
+    fn decide(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let aimed = self.last_act.as_ref().filter(|a| a.from == self.identity.release);
+        let (decision, reasons) = decide(&Situation {
+            policy: &self.policy,
+            on_trial: self.own.standing == Standing::OnTrial,
+            was_put_back: self.own.put_back_by.is_some(),
+            target: self.target(),
+            pause: self.pause.as_ref(),
+            cooldown_until: self.cooldown_until(now),
+            acted_before: aimed.map(|a| &a.id),
+        });
+        let key = (decision, reasons.clone());
+        if self.own.standing == Standing::RolledBack || self.last_reasons.as_ref() == Some(&key) {
+            return;
+        }
+        self.last_reasons = Some(key);
+        let decided = self.decided(decision, reasons);
+        let id = self.next_id(now);
+        let pursuit =
+            Pursuit::begin(id.clone(), now, self.identity.release.clone(), decided.clone(), &self.policy);
+        match (decision, pursuit) {
+            (Decision::RollBack, Some(pursuit)) => {
+                self.last_decision = Some(view(&pursuit));
+                effects.extend(pursuit.order());
+                self.last_act = Some(act(&pursuit));
+                self.pursuit = Some(pursuit);
+            }
+            (Decision::RollBack | Decision::Hold, _) => {
+                self.last_decision = Some(DecisionView {
+                    id: id.clone(),
+                    at: now,
+                    decision: decision.label(),
+                    target: decided.target.clone(),
+                    progress: decided.progress.clone(),
+                });
+                let what = Happening::Decided(Box::new(decided));
+                effects.push(Effect::Record(Record {
+                    id,
+                    at: now,
+                    release: self.identity.release.clone(),
+                    what,
+                }));
+            }
+        }
+    }
+
+    fn decided(&self, decision: Decision, reasons: Vec<Reason>) -> Decided {
+        let progress = match decision {
+            Decision::RollBack => Progress::Intended,
+            Decision::Hold => Progress::NothingToDo,
+        };
+        Decided {
+            decision,
+            reasons,
+            target: self.target().cloned(),
+            verdict: self.verdict.clone(),
+            evidence: self.trial.evidence(&self.policy),
+            baseline: self.trial.frozen().map(Baseline::summary),
+            ready_at: self.trial.ready_at(),
+            policy: self.policy.clone(),
+            progress,
+        }
+    }
+
+    fn acted(&mut self, now: Time, record: &RecordId, acted: Acted, effects: &mut Vec<Effect>) {
+        let Some(pursuit) = self.pursuit.as_mut().filter(|p| p.id() == record) else { return };
+        let is_rehearsal = matches!(acted, Acted::DryRun { .. });
+        let step = pursuit.acted(now, acted);
+        effects.push(pursuit.record());
+        if is_rehearsal {
+            // Nothing was done, so nothing has to cool down; the same decision is not rehearsed again.
+            self.last_act = None;
+        }
+        self.close_if(now, step, effects);
+    }
+
+    fn answered(&mut self, now: Time, record: &RecordId, live: Live, effects: &mut Vec<Effect>) {
+        let Some(pursuit) = self.pursuit.as_mut().filter(|p| p.id() == record) else { return };
+        let step = pursuit.answered(now, live);
+        if step == Step::Ended {
+            effects.push(pursuit.record());
+        }
+        self.close_if(now, step, effects);
+    }
+
+    fn pursue(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        let is_ready = self.trial.ready_at().is_some();
+        let Some(pursuit) = &mut self.pursuit else { return };
+        let step = pursuit.expire(now);
+        match step {
+            Step::Ended => effects.push(pursuit.record()),
+            Step::Open => effects.extend(pursuit.asks(is_ready)),
+        }
+        self.close_if(now, step, effects);
+    }
+
+    fn close_if(&mut self, now: Time, step: Step, effects: &mut Vec<Effect>) {
+        let Some(pursuit) = &self.pursuit else { return };
+        self.last_decision = Some(view(pursuit));
+        if step == Step::Open {
+            return;
+        }
+        let Some(pursuit) = self.pursuit.take() else { return };
+        if matches!(pursuit.decided().progress, Progress::Succeeded { .. }) {
+            self.rolled_back(now, pursuit.from(), effects);
+        }
+    }
+
+    /// The accused release is marked, wherever this agent runs.
+    fn rolled_back(&mut self, now: Time, accused: &Release, effects: &mut Vec<Effect>) {
+        let memory = if self.own.release == *accused {
+            &mut self.own
+        } else if let Some(other) = self.others.iter_mut().find(|r| r.release == *accused) {
+            other
+        } else {
+            self.others.push(remember(now, accused, None));
+            let last = self.others.len() - 1;
+            &mut self.others[last]
+        };
+        memory.standing = Standing::RolledBack;
+        effects.push(Effect::KeepRelease(memory.clone()));
+    }
+
+    fn record_lost(&mut self, now: Time, record: &RecordId) {
+        let Some(pursuit) = self.pursuit.take_if(|p| p.id() == record) else { return };
+        let reason = "the intent could not be written down, so nothing was ordered".to_owned();
+        let mut decision = view(&pursuit);
+        decision.progress = Progress::Failed { at: now, reason };
+        self.last_decision = Some(decision);
+        self.last_act = None;
+        self.last_reasons = None;
+        self.retry_at = Some(now + RETRY_AFTER);
+    }
+
+    fn target(&self) -> Option<&Release> {
+        let good = self.others.iter().filter(|r| r.standing == Standing::KnownGood);
+        good.max_by_key(|r| r.last_seen).map(|r| &r.release)
+    }
+
+    fn cooldown_until(&self, now: Time) -> Option<Time> {
+        let until = self.last_act.as_ref()?.at + self.policy.cooldown;
+        (until > now).then_some(until)
+    }
+
+    fn next_id(&mut self, now: Time) -> RecordId {
+        self.records = self.records.wrapping_add(1);
+        RecordId::new(now, self.identity.boot, self.records)
+    }
+
+    fn note(&mut self, now: Time, what: Happening) -> Effect {
+        let id = self.next_id(now);
+        Effect::Record(Record { id, at: now, release: self.identity.release.clone(), what })
+    }
+}
+
+/// What is remembered of a release that runs from now on. A release that was rolled back and comes again is tried again
+/// from the beginning.
+fn remember(now: Time, release: &Release, known: Option<ReleaseMemory>) -> ReleaseMemory {
+    let fresh = ReleaseMemory {
+        release: release.clone(),
+        first_ready: now,
+        last_seen: now,
+        standing: Standing::OnTrial,
+        judged_for: Duration::ZERO,
+        judged_requests: 0,
+        crashes: Vec::new(),
+        put_back_by: None,
+    };
+    match known {
+        Some(known) if known.standing != Standing::RolledBack => ReleaseMemory { last_seen: now, ..known },
+        Some(_) | None => fresh,
+    }
+}
+
+/// The baseline to freeze, and the running release's own.
+///
+/// A release that is known good is weighed against its own history, a release on trial against that of the last other
+/// release that was known good.
+fn choose(
+    now: Time,
+    own: &ReleaseMemory,
+    others: &[ReleaseMemory],
+    baselines: Vec<Baseline>,
+) -> (Option<Baseline>, Baseline) {
+    debug_assert!(others.len() <= RELEASES_MAX);
+    let mine = baselines.iter().find(|b| b.release == own.release).cloned();
+    let is_good =
+        |b: &&Baseline| others.iter().any(|r| r.release == b.release && r.standing == Standing::KnownGood);
+    let frozen = match own.standing {
+        Standing::KnownGood => mine.clone(),
+        Standing::OnTrial | Standing::RolledBack => {
+            baselines.iter().filter(is_good).max_by_key(|b| b.to).cloned()
+        }
+    };
+    (frozen, mine.unwrap_or_else(|| Baseline::empty(own.release.clone(), now)))
+}
+
+fn view(pursuit: &Pursuit) -> DecisionView {
+    DecisionView {
+        id: pursuit.id().clone(),
+        at: pursuit.at(),
+        decision: pursuit.decided().decision.label(),
+        target: Some(pursuit.to().clone()),
+        progress: pursuit.decided().progress.clone(),
+    }
+}
+
+fn act(pursuit: &Pursuit) -> LastAct {
+    LastAct {
+        id: pursuit.id().clone(),
+        at: pursuit.at(),
+        from: pursuit.from().clone(),
+        to: Some(pursuit.to().clone()),
+    }
+}

@@ -1,0 +1,6 @@
+//! The engine in virtual time: scripts that read like an incident, and the promises with figures, by simulation from
+//! seeds. No clock, no socket, no sleep.
+
+mod promises;
+mod scripts;
+mod world;
