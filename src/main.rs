@@ -1,3 +1,5 @@
-//! The exit code.
+//! The exit code; everything else is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    outrigger::cli::main()
+}

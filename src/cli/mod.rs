@@ -1,1 +1,91 @@
-//! Arguments, log set-up, exit codes, tables for people.
+//! Arguments, log set-up, exit codes: what a person types and gets back.
+//!
+//! Exit codes are stable: 0 done, 1 failed, 64 wrong usage or configuration; `run` passes on the app's own code, 126 and
+//! 127 where it could not be started, and 128 + n where signal n ended it, as a shell would.
+
+mod check;
+pub mod demo;
+pub mod explain;
+mod logs;
+pub mod read;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Wrong usage or configuration.
+pub(crate) const EXIT_USAGE: u8 = 64;
+/// A failed run.
+pub(crate) const EXIT_FAILED: u8 = 1;
+
+/// Runs beside a web service's replica: supervises the app, proxies and observes every request, judges each new release
+/// against the last good one, and rolls a bad one back.
+#[derive(Debug, Parser)]
+#[command(name = "outrigger", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the app as a child, or stand before an upstream, and watch over it
+    Run(run::RunArgs),
+    /// See it work on this machine: deploy a good release, then a bad one, and watch it being rolled back
+    Demo(demo::DemoArgs),
+    /// The verdict now, and what it rests on
+    Status(read::StatusArgs),
+    /// What happened, newest first
+    History(read::HistoryArgs),
+    /// One record in full: what was decided, why, and what came of it
+    Explain(read::ExplainArgs),
+    /// Stop acting until resumed; watching and judging go on
+    Pause(read::PauseArgs),
+    /// Act again
+    Resume(read::ResumeArgs),
+    /// Read the configuration, say what would run, and find every fault; changes nothing
+    Check(check::CheckArgs),
+    /// The demo's own app
+    #[command(hide = true)]
+    DemoApp(demo::DemoAppArgs),
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A message that cannot be printed changes nothing about the exit code.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Demo(args) => block_on(demo::run(args)),
+        Command::Status(args) => block_on(read::status(args)),
+        Command::History(args) => block_on(read::history(args)),
+        Command::Explain(args) => block_on(read::explain(args)),
+        Command::Pause(args) => block_on(read::pause(args)),
+        Command::Resume(args) => block_on(read::resume(args)),
+        Command::Check(args) => check::check(&args),
+        Command::DemoApp(args) => block_on(demo::app(args)),
+    }
+}
+
+fn block_on(job: impl Future<Output = ExitCode>) -> ExitCode {
+    match runtime() {
+        Ok(runtime) => runtime.block_on(job),
+        Err(code) => code,
+    }
+}
+
+/// The control plane's runtime: two threads besides the one that blocks on it.
+fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    built.map_err(|error| {
+        eprintln!("outrigger: could not start: build the runtime: {error}");
+        ExitCode::from(EXIT_FAILED)
+    })
+}

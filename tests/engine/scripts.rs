@@ -1,1 +1,319 @@
-//! Scripts.
+//! Scripts: what happened, then what the engine said. Times are seconds since the release's agent started.
+
+use std::time::Duration;
+
+use outrigger::engine::policy::{Mode, Policy};
+use outrigger::engine::record::{Acted, Happening, Live, Pause, Progress};
+use outrigger::engine::verdict::{NotJudgeable, Verdict};
+use outrigger::engine::{Effect, Engine, Identity, Input};
+
+use crate::world::{EPOCH, HEALTHY, Kept, Load, World, enforcing, release, v1_known_good};
+
+const START: Duration = Duration::from_secs(3 * 3600);
+
+/// Plays a script for release v2 with v1 known good, and compares what was said with what is expected.
+fn check(policy: Policy, script: &str, expected: &str) {
+    let (_, said) = play(policy, script);
+    let want: Vec<&str> = expected.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    assert_eq!(said, want, "\nsaid:\n{}\n", said.join("\n"));
+}
+
+fn play(policy: Policy, script: &str) -> (World, Vec<String>) {
+    let kept = v1_known_good(3, &enforcing(), Duration::from_secs(20 * 60));
+    let w = World::start(11, EPOCH + START, "v2", policy, kept);
+    continue_with(w, script)
+}
+
+fn continue_with(mut w: World, script: &str) -> (World, Vec<String>) {
+    for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
+        command(&mut w, line);
+    }
+    let said = w.log.iter().map(|(at, l)| format!("{}s {l}", at.saturating_sub(START).as_secs())).collect();
+    (w, said)
+}
+
+fn command(w: &mut World, line: &str) {
+    let mut words = line.split_whitespace();
+    let verb = words.next().unwrap();
+    let rest: Vec<&str> = words.collect();
+    match verb {
+        "ready" => w.ready(),
+        "crash" => w.crash(),
+        "run" => w.run(humantime::parse_duration(rest[0]).unwrap(), load(&rest[1..])),
+        "accepted" => w.acted(Acted::Accepted { detail: "ok".into() }),
+        "refused" => w.acted(Acted::Refused { reason: "no".into() }),
+        "lost-reply" => w.acted(Acted::Unknown { reason: "timed out".into() }),
+        "rehearsed" => w.acted(Acted::DryRun { detail: "would".into() }),
+        "live" => w.live(Live::Release(release(rest[0]))),
+        "cannot-tell" => w.live(Live::Unknown { reason: "no current command".into() }),
+        "pause" => {
+            let until = rest.get(1).map(|d| w.now + humantime::parse_duration(d).unwrap());
+            let pause = Pause { by: rest[0].into(), reason: "test".into(), since: w.now, until };
+            w.step(Input::Paused(pause));
+        }
+        "resume" => w.step(Input::Resumed { by: rest[0].into() }),
+        "record-lost" => {
+            let record = w.engine.snapshot(w.now).last_decision.unwrap().id;
+            w.step(Input::RecordLost { record });
+        }
+        other => panic!("no such command: {other}"),
+    }
+}
+
+fn load(words: &[&str]) -> Load {
+    let mut load = HEALTHY;
+    for word in words {
+        match word.split_once('=') {
+            Some(("errors", share)) => load.errors = share.trim_end_matches('%').parse::<f64>().unwrap() / 100.0,
+            Some(("slow", times)) => load.slow = times.trim_end_matches('x').parse().unwrap(),
+            Some(("rps", rate)) => load.rps = rate.parse().unwrap(),
+            None if *word == "hang" => load.hang = true,
+            _ => panic!("no such traffic: {word}"),
+        }
+    }
+    load
+}
+
+#[test]
+fn a_bad_release_is_rolled_back_and_the_end_is_seen() {
+    check(
+        enforcing(),
+        "ready
+         run 60s
+         run 20s errors=50%
+         accepted
+         live v1",
+        "0s started known=false
+         0s slow mark 38ms
+         0s ready
+         40s verdict undecided -> healthy
+         75s verdict healthy -> undecided
+         80s verdict undecided -> degraded
+         80s decided roll_back intended [Degraded OnTrial LastKnownGood ModeEnforce]
+         80s order v2 -> v1
+         80s decided roll_back accepted [Degraded OnTrial LastKnownGood ModeEnforce]
+         80s decided roll_back succeeded [Degraded OnTrial LastKnownGood ModeEnforce]",
+    );
+}
+
+#[test]
+fn without_leave_to_act_it_recommends_and_says_what_stands_in_the_way() {
+    check(
+        Policy { replicas: 3, ..Policy::default() },
+        "ready
+         run 60s
+         run 30s errors=50%",
+        "0s started known=false
+         0s slow mark 38ms
+         0s ready
+         40s verdict undecided -> healthy
+         75s verdict healthy -> undecided
+         80s verdict undecided -> degraded
+         80s decided hold nothing_to_do [Degraded OnTrial LastKnownGood ModeRecommend]",
+    );
+}
+
+#[test]
+fn a_pause_holds_and_its_end_lets_go() {
+    check(
+        enforcing(),
+        "ready
+         run 58s
+         pause alice 40s
+         run 45s errors=50%",
+        "0s started known=false
+         0s slow mark 38ms
+         0s ready
+         40s verdict undecided -> healthy
+         58s paused by alice
+         70s verdict healthy -> undecided
+         75s verdict undecided -> degraded
+         75s decided hold nothing_to_do [Degraded OnTrial LastKnownGood ModeEnforce Paused]
+         98s resumed by the end of alice's pause
+         98s decided roll_back intended [Degraded OnTrial LastKnownGood ModeEnforce]
+         98s order v2 -> v1",
+    );
+}
+
+#[test]
+fn a_lost_reply_is_asked_about_and_never_ordered_again() {
+    let (w, said) = play(
+        enforcing(),
+        "ready
+         run 60s
+         run 20s errors=50%
+         lost-reply
+         run 5m errors=50%",
+    );
+    assert_eq!(w.kept.orders, 1);
+    assert!(said.iter().filter(|l| l.contains("ask for v1")).count() > 10, "{said:?}");
+    let last = &said[said.len() - 2..];
+    assert!(last[0].contains("roll_back failed"), "{last:?}");
+    assert!(last[1].contains("hold nothing_to_do") && last[1].contains("ActedBefore"), "{last:?}");
+}
+
+#[test]
+fn an_intent_that_cannot_be_written_down_orders_nothing_and_is_tried_again_later() {
+    let (w, said) = play(
+        enforcing(),
+        "ready
+         run 60s
+         run 20s errors=50%
+         record-lost
+         run 55s errors=50%",
+    );
+    assert_eq!(w.kept.orders, 1, "the world performs orders; the agent would not have: {said:?}");
+    let (w, said) = continue_with(w, "run 10s errors=50%");
+    assert_eq!(w.kept.orders, 2, "{said:?}");
+}
+
+#[test]
+fn a_rehearsal_is_recorded_once_and_cools_nothing_down() {
+    let (w, said) = play(
+        enforcing(),
+        "ready
+         run 60s
+         run 20s errors=50%
+         rehearsed
+         run 60s errors=50%",
+    );
+    assert_eq!((w.kept.orders, w.engine.snapshot(w.now).cooldown_until), (1, None), "{said:?}");
+    assert!(said.last().unwrap().contains("dry_run"), "{said:?}");
+}
+
+#[test]
+fn three_crashes_roll_back_although_nothing_could_be_judged() {
+    let kept = v1_known_good(3, &enforcing(), Duration::from_secs(20 * 60));
+    let mut now = EPOCH + START;
+    let mut kept = kept;
+    for start in 0..3 {
+        // The agent ends with the app and is started again by the platform.
+        let mut w = World::start(20 + start, now, "v2", enforcing(), kept.clone());
+        w.ready();
+        w.run(Duration::from_secs(4), HEALTHY);
+        w.crash();
+        assert_eq!(w.kept.orders, usize::from(start == 2), "{:?}", w.log);
+        (now, kept) = (w.now + Duration::from_secs(1), w.kept);
+    }
+}
+
+#[test]
+fn the_first_release_has_nothing_to_be_weighed_against_and_becomes_the_measure() {
+    let mut w = World::start(1, EPOCH, "v1", enforcing(), Kept::default());
+    w.ready();
+    w.run(Duration::from_secs(60), HEALTHY);
+    let verdict = w.engine.snapshot(w.now).verdict;
+    assert_eq!(verdict, Verdict::NotJudgeable(NotJudgeable::NoBaseline));
+    w.run(Duration::from_secs(15 * 60), HEALTHY);
+    assert!(w.engine.snapshot(w.now).watch.unwrap().passed);
+    assert!(w.run_until("-> degraded", Duration::from_secs(60), Load { errors: 0.5, ..HEALTHY }).is_some());
+    // After its watch, and without another release, it is held.
+    assert_eq!(w.kept.orders, 0);
+}
+
+#[test]
+fn whoever_opens_the_store_next_takes_the_rollback_up() {
+    let (w, _) = play(
+        enforcing(),
+        "ready
+         run 60s
+         run 20s errors=50%
+         accepted",
+    );
+    // v1 comes back: it verifies, closes, and is not judged for having been put back.
+    let restored = World::start(12, w.now, "v1", enforcing(), w.kept.clone());
+    let (restored, said) = continue_with(restored, "ready\n live v1");
+    assert!(said.iter().any(|l| l.contains("roll_back succeeded")), "{said:?}");
+    assert!(restored.kept.memory.open.is_none());
+    let put_back = Duration::from_secs(20 * 60);
+    let mut later = World::start(13, restored.now + put_back, "v1", enforcing(), restored.kept.clone());
+    later.ready();
+    later.run(Duration::from_secs(60), HEALTHY);
+    later.run(Duration::from_secs(60), Load { errors: 0.9, ..HEALTHY });
+    assert_eq!(later.kept.orders, 1, "a release that was put back is never rolled back: {:?}", later.log);
+
+    // v2 comes back instead: it asks, and does not order again.
+    let heir = World::start(14, w.now, "v2", enforcing(), w.kept.clone());
+    let (heir, said) = continue_with(heir, "ready\n run 90s errors=50%\n cannot-tell\n run 60s errors=50%");
+    assert_eq!(heir.kept.orders, 1, "{said:?}");
+    assert!(said.iter().any(|l| l.contains("roll_back interrupted")), "{said:?}");
+    assert!(said.last().unwrap().contains("ActedBefore"), "{said:?}");
+}
+
+#[test]
+fn a_restart_continues_the_watch_and_keeps_the_baseline() {
+    let (w, _) = play(enforcing(), "ready\n run 10m");
+    let judged = w.engine.snapshot(w.now).watch.unwrap().judged_for;
+    let own = w.engine.snapshot(w.now).own.requests;
+    let again = World::start(15, w.now, "v2", enforcing(), w.kept.clone());
+    let (again, said) = continue_with(again, "ready\n run 1s");
+    let s = again.engine.snapshot(again.now);
+    let lost = judged.saturating_sub(s.watch.unwrap().judged_for);
+    assert!(lost <= Duration::from_secs(30), "{lost:?} of the watch were forgotten");
+    assert!(s.own.requests + 100 * 90 > own, "{} of {own}", s.own.requests);
+    assert!(said[0].contains("started known=true"), "{said:?}");
+}
+
+#[test]
+fn the_cooldown_survives_a_restart() {
+    let (w, _) = play(enforcing(), "ready\n run 60s\n run 20s errors=50%\n accepted\n live v1");
+    let third = World::start(16, w.now, "v3", enforcing(), w.kept.clone());
+    let (third, said) = continue_with(third, "ready\n run 60s\n run 60s errors=50%");
+    assert_eq!(third.kept.orders, 1, "{said:?}");
+    assert!(said.last().unwrap().contains("CoolingDown"), "{said:?}");
+    let (third, said) = continue_with(third, "run 10m errors=50%");
+    assert_eq!(third.kept.orders, 2, "once it has cooled down it acts: {said:?}");
+}
+
+#[test]
+fn a_burst_of_a_few_seconds_moves_nothing() {
+    let (w, said) = play(enforcing(), "ready\n run 60s\n run 9s errors=50%\n run 3m");
+    assert!(!said.iter().any(|l| l.contains("degraded")), "{said:?}");
+    assert_eq!(w.kept.orders, 0);
+}
+
+#[test]
+fn no_traffic_is_no_evidence() {
+    let (w, said) = play(enforcing(), "ready\n run 60s\n run 10m rps=0");
+    assert_eq!(w.engine.snapshot(w.now).verdict.label(), "undecided", "{said:?}");
+    assert_eq!(w.kept.orders, 0);
+}
+
+#[test]
+fn an_ill_minute_is_never_learnt_from() {
+    let (w, _) = play(enforcing(), "ready\n run 2m\n run 5m errors=50%");
+    let rate = w.engine.snapshot(w.now).own.error_rate;
+    assert!(rate < 0.003, "{rate}");
+}
+
+/// The same memory and the same inputs give the same effects, to the bit.
+#[test]
+fn a_decision_can_be_replayed() {
+    let kept = v1_known_good(3, &enforcing(), Duration::from_secs(20 * 60));
+    let mut world = World::start(5, EPOCH + START, "v2", enforcing(), kept.clone());
+    let mut inputs = vec![(world.now, Input::BecameReady)];
+    for second in 0..120 {
+        let errors = if second < 60 { 0.001 } else { 0.3 };
+        let window = world.second(Load { errors, ..HEALTHY });
+        inputs.push((world.now, Input::Sealed(window)));
+    }
+    let run = || {
+        let identity = Identity { release: release("v2"), boot: 5 };
+        let (mut engine, first) = Engine::start(EPOCH + START, identity, enforcing(), kept.memory.clone());
+        let rest = inputs.iter().flat_map(|(at, input)| engine.step(*at, input.clone())).collect::<Vec<Effect>>();
+        (first, rest)
+    };
+    let (first, again) = (run(), run());
+    assert_eq!(first, again);
+    let decided = first.1.iter().any(|e| matches!(e, Effect::Record(r) if matches!(&r.what,
+        Happening::Decided(d) if d.progress == Progress::Intended)));
+    assert!(decided, "the replay must have reached a decision");
+}
+
+#[test]
+fn judging_can_be_switched_off() {
+    let policy = Policy { judging: false, mode: Mode::Enforce, ..Policy::default() };
+    let (w, said) = play(policy, "ready\n run 60s\n run 5m errors=90%\n crash\n crash\n crash");
+    assert_eq!(w.kept.orders, 0, "{said:?}");
+    assert_eq!(w.engine.snapshot(w.now).verdict, Verdict::NotJudgeable(NotJudgeable::SwitchedOff));
+}

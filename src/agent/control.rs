@@ -1,0 +1,343 @@
+//! The loop: facts in, effects out, in order.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::admin::{self, Command};
+use crate::agent::Error;
+use crate::agent::start::{is_hidden, micros};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::engine::record::{Decision, Exit, Happening, Order, Pause, Progress, Record};
+use crate::engine::release::RecordId;
+use crate::engine::time::Time;
+use crate::engine::{Effect, Engine, Input};
+use crate::platform::Platform;
+use crate::prober::Readiness;
+use crate::proxy::{DataPlane, Phase, Plan, Upstream};
+use crate::recorder::Recorder;
+use crate::store::{Store, Write};
+use crate::supervisor::{self, App, Received, Signals, Supervisor};
+
+/// Facts from tasks that wait for the loop. Each task sends one and ends, and there are two kinds; it never fills.
+pub(super) const INPUTS_MAX: usize = 16;
+/// How often windows are sealed.
+const SEAL_EVERY: Duration = Duration::from_secs(1);
+/// A seal that comes so much too late says that the agent itself was stalled.
+const STALL_US: u64 = 500_000;
+/// How long a record may take to become durable; then it counts as lost.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where the app is in its life.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum AppPhase {
+    Starting,
+    Ready,
+    Draining,
+    Gone(String),
+}
+
+/// The agent, running.
+pub(super) struct Agent {
+    pub(super) clock: Clock,
+    pub(super) started: Time,
+    pub(super) phase: AppPhase,
+    pub(super) phase_since: Time,
+    pub(super) readiness: Arc<Readiness>,
+    pub(super) upstream: String,
+    pub(super) config: Config,
+    pub(super) command: Vec<OsString>,
+    pub(super) replica: String,
+    pub(super) warnings: Vec<String>,
+    pub(super) engine: Engine,
+    pub(super) recorder: Recorder,
+    pub(super) plan: Arc<ArcSwap<Plan>>,
+    pub(super) data_path: DataPlane,
+    pub(super) store: Store,
+    pub(super) platform: Arc<dyn Platform>,
+    pub(super) shared: Arc<admin::Shared>,
+    pub(super) shutdown: CancellationToken,
+    pub(super) supervisor: Supervisor,
+    pub(super) app: Option<App>,
+    pub(super) signals: Signals,
+    pub(super) inputs_in: mpsc::Sender<Input>,
+    pub(super) inputs: mpsc::Receiver<Input>,
+    pub(super) commands: mpsc::Receiver<Command>,
+    /// A question to the platform is under way: at most one is.
+    pub(super) asking: bool,
+    /// An order to the platform is under way.
+    pub(super) ordering: bool,
+    pub(super) sealed_us: u64,
+}
+
+/// What woke the loop.
+enum Woken {
+    Seal,
+    Input(Input),
+    Command(Command),
+    Signal(Received),
+    Ready,
+    Ended(std::io::Result<Exit>),
+    ReaperFailed(std::io::Error),
+}
+
+impl Agent {
+    /// Starts the app, if there is one to supervise.
+    pub(super) fn start_app(&mut self) -> Result<(), Error> {
+        if self.command.is_empty() {
+            return Ok(());
+        }
+        let plan = self.plan.load();
+        let Upstream::Loopback { port } = plan.upstream else { return Ok(()) };
+        let app = self.supervisor.spawn(&self.command, port, &is_hidden).map_err(Error::Spawn)?;
+        info!(pid = app.pid(), port, "app started");
+        self.app = Some(app);
+        Ok(())
+    }
+
+    /// Runs until the end, and returns the exit code.
+    pub(super) async fn serve(mut self) -> Result<i32, Error> {
+        let mut seal = tokio::time::interval(SEAL_EVERY);
+        seal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        seal.tick().await;
+        let mut reaper = std::pin::pin!(supervisor::reap(self.supervisor.own_children()));
+        let readiness = Arc::clone(&self.readiness);
+        let mut ready = std::pin::pin!(readiness.wait());
+        loop {
+            let woken = tokio::select! {
+                biased;
+                signal = self.signals.next() => Woken::Signal(signal),
+                _ = seal.tick() => Woken::Seal,
+                ended = ended(&mut self.app) => Woken::Ended(ended),
+                _ = &mut ready, if self.phase == AppPhase::Starting => Woken::Ready,
+                Some(input) = self.inputs.recv() => Woken::Input(input),
+                Some(command) = self.commands.recv() => Woken::Command(command),
+                Err(error) = &mut reaper => Woken::ReaperFailed(error),
+            };
+            match woken {
+                Woken::Seal => self.seal().await,
+                Woken::Input(input) => self.heard(input).await,
+                Woken::Command(command) => self.obey(command).await,
+                Woken::Signal(Received::Relay(signal)) => self.relay(signal),
+                Woken::Signal(Received::Stop(signal)) => return self.stop(signal).await,
+                Woken::Ready => self.became_ready().await,
+                Woken::Ended(exit) => return self.app_ended(exit.map_err(Error::Wait)?).await,
+                Woken::ReaperFailed(error) => return Err(Error::Wait(error)),
+            }
+        }
+    }
+
+    async fn became_ready(&mut self) {
+        let plan = self.plan.load_full();
+        self.plan.store(Arc::new(Plan { generation: plan.generation + 1, phase: Phase::Serving, ..(*plan).clone() }));
+        self.enter(AppPhase::Ready);
+        info!(after = ?self.clock.uptime(), "app became ready");
+        self.step(Input::BecameReady).await;
+    }
+
+    pub(super) fn enter(&mut self, phase: AppPhase) {
+        let now = self.clock.now();
+        self.phase = phase;
+        self.phase_since = now;
+        self.shared.update(self.live(now));
+    }
+
+    /// Closes the open window, lets the engine weigh it, and publishes what may be seen.
+    pub(super) async fn seal(&mut self) {
+        let (now, now_us) = (self.clock.now(), micros(self.clock));
+        let late = now_us.saturating_sub(self.sealed_us).saturating_sub(SEAL_EVERY.as_micros() as u64);
+        self.sealed_us = now_us;
+        let window = self.recorder.seal(now, now_us, late > STALL_US);
+        if window.stalled {
+            warn!(late_us = late, "the agent was stalled, so this window is no evidence");
+        }
+        let effects = self.engine.step(now, Input::Sealed(window.clone()));
+        self.perform(effects).await;
+        self.shared.publish(self.live(now), &window);
+    }
+
+    pub(super) async fn heard(&mut self, input: Input) {
+        match &input {
+            Input::PlatformAnswered { .. } => self.asking = false,
+            Input::Acted { .. } => self.ordering = false,
+            Input::Sealed(_)
+            | Input::BecameReady
+            | Input::Exited(_)
+            | Input::Paused(_)
+            | Input::Resumed { .. }
+            | Input::RecordLost { .. } => {}
+        }
+        self.step(input).await;
+    }
+
+    /// One fact, and all that follows from it.
+    pub(super) async fn step(&mut self, input: Input) {
+        let now = self.clock.now();
+        let effects = self.engine.step(now, input);
+        self.perform(effects).await;
+        self.shared.update(self.live(now));
+    }
+
+    /// Carries out effects in order. A lost record is a fact that the engine hears at once; it can follow from one order
+    /// only, so this ends.
+    pub(super) async fn perform(&mut self, effects: Vec<Effect>) {
+        let mut lost = None;
+        for effect in effects {
+            match effect {
+                Effect::Record(record) => {
+                    log_record(&record);
+                    let id = record.id.clone();
+                    lost = if self.keep(Write::Record(record)).await { None } else { Some(id) };
+                }
+                Effect::RollBack(order) => match lost.take() {
+                    Some(record) => self.record_lost(record).await,
+                    None if !self.store.status().durable => self.record_lost(order.record).await,
+                    None => self.roll_back(order),
+                },
+                Effect::AskPlatform { record, .. } => self.ask(record),
+                Effect::KeepTick(release, tick) => drop(self.store.try_write(Write::Tick(release, tick))),
+                Effect::KeepBaseline(baseline) => drop(self.store.try_write(Write::Baseline(baseline))),
+                Effect::KeepRelease(release) => drop(self.keep(Write::Release(release)).await),
+                Effect::KeepPause(pause) => drop(self.keep(Write::Pause(pause)).await),
+                Effect::SetSlowMark(mark) => self.recorder.set_slow_mark(mark),
+            }
+        }
+    }
+
+    async fn record_lost(&mut self, record: RecordId) {
+        error!(%record, "the intent could not be made durable, so nothing was ordered");
+        let now = self.clock.now();
+        let effects = self.engine.step(now, Input::RecordLost { record });
+        for effect in effects {
+            if let Effect::Record(record) = effect {
+                log_record(&record);
+                drop(self.keep(Write::Record(record)).await);
+            }
+        }
+    }
+
+    /// Writes and waits until it is durable; false, and logged, when it is not.
+    async fn keep(&self, write: Write) -> bool {
+        match tokio::time::timeout(RECORD_TIMEOUT, self.store.write(write)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                error!(error = &error as &dyn std::error::Error, "a write to the store failed");
+                false
+            }
+            Err(_late) => {
+                error!(timeout = ?RECORD_TIMEOUT, "a write to the store did not become durable in time");
+                false
+            }
+        }
+    }
+
+    fn roll_back(&mut self, order: Order) {
+        info!(record = %order.record, from = %order.from, to = %order.to, platform = self.platform.kind(), "rollback ordered");
+        self.ordering = true;
+        let (platform, inputs) = (Arc::clone(&self.platform), self.inputs_in.clone());
+        tokio::spawn(async move {
+            let acted = platform.roll_back(&order).await;
+            // The loop has ended when nobody listens; the next agent asks the platform.
+            let _ = inputs.send(Input::Acted { record: order.record, acted }).await;
+        });
+    }
+
+    fn ask(&mut self, record: RecordId) {
+        if std::mem::replace(&mut self.asking, true) {
+            return;
+        }
+        let (platform, inputs) = (Arc::clone(&self.platform), self.inputs_in.clone());
+        tokio::spawn(async move {
+            let live = platform.current().await;
+            let _ = inputs.send(Input::PlatformAnswered { record, live }).await;
+        });
+    }
+
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Pause { by, reason, until, reply } => {
+                let since = self.clock.now();
+                self.step(Input::Paused(Pause { by, reason, since, until })).await;
+                let _ = reply.send(self.durably());
+            }
+            Command::Resume { by, reply } => {
+                self.step(Input::Resumed { by }).await;
+                let _ = reply.send(self.durably());
+            }
+            Command::Records { limit, before, reply } => {
+                let store = self.store.clone();
+                tokio::spawn(async move {
+                    let read = store.records(limit, before.as_ref().map(RecordId::as_str)).await;
+                    let _ = reply.send(read.map_err(|error| error.to_string()));
+                });
+            }
+            Command::Record { id, reply } => {
+                let store = self.store.clone();
+                tokio::spawn(async move {
+                    let read = store.record(id.as_str()).await;
+                    let _ = reply.send(read.map_err(|error| error.to_string()));
+                });
+            }
+        }
+    }
+
+    /// Whether what a person asked for will survive a restart.
+    fn durably(&self) -> Result<(), String> {
+        match self.store.status().last_error {
+            Some(error) => Err(format!("in force, but it may not survive a restart: {error}")),
+            None => Ok(()),
+        }
+    }
+
+    fn relay(&self, signal: supervisor::Signal) {
+        let Some(app) = &self.app else { return };
+        match app.signal(signal) {
+            Ok(()) => info!(signal = signal.as_str(), "signal relayed to the app"),
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "a signal could not be relayed"),
+        }
+    }
+}
+
+/// The app's end; never, where there is none to wait for.
+pub(super) async fn ended(app: &mut Option<App>) -> std::io::Result<Exit> {
+    match app {
+        Some(app) => app.wait().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One line a happening, for whoever reads logs rather than records.
+fn log_record(record: &Record) {
+    let (id, release) = (&record.id, &record.release);
+    match &record.what {
+        Happening::VerdictChanged { from, to } => {
+            info!(record = %id, %release, from = from.label(), to = to.label(), "verdict changed");
+        }
+        Happening::WatchPassed { requests } => {
+            info!(record = %id, %release, requests, "watch passed, the release is known good");
+        }
+        Happening::Decided(decided) => log_decision(id, record, decided),
+        Happening::Paused(pause) => info!(record = %id, by = %pause.by, reason = %pause.reason, "acting paused"),
+        Happening::Resumed { by } => info!(record = %id, %by, "acting resumed"),
+        Happening::Started { .. } | Happening::Ready | Happening::Exited(_) => {}
+    }
+}
+
+fn log_decision(id: &RecordId, record: &Record, decided: &crate::engine::record::Decided) {
+    let target = decided.target.as_ref().map(ToString::to_string).unwrap_or_default();
+    let (decision, progress) = (decided.decision.label(), decided.progress.label());
+    let needs_a_person = matches!(decided.progress, Progress::Failed { .. } | Progress::Interrupted { .. })
+        || decided.decision == Decision::Hold;
+    if needs_a_person {
+        error!(record = %id, release = %record.release, %target, decision, progress, "decision needs a person");
+    } else {
+        warn!(record = %id, release = %record.release, %target, decision, progress, "decision made");
+    }
+}

@@ -1,0 +1,114 @@
+//! Where the limbs meet: one loop, one closed list of inputs, effects performed in order.
+//!
+//! Owns the start (configuration checked, store opened, every port bound, only then anything spawned), the loop, and
+//! the end. It decides nothing: facts go into the engine, and what the engine orders is carried out in the order given.
+//!
+//! **Invariant:** an order to the platform is carried out only after the record of its intent was durable.
+//! **Invariant:** the data path never waits for this loop. If the loop dies, the process ends; if it is slow, requests go
+//! on by the last plan.
+
+mod control;
+mod identity;
+mod live;
+mod shutdown;
+mod start;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::clock::Clock;
+use crate::config::Loaded;
+use crate::supervisor::SpawnError;
+
+pub use crate::agent::identity::fingerprint;
+
+/// The control socket's name in the data directory.
+pub const SOCKET_FILE: &str = "outrigger.sock";
+
+/// What the agent is to do.
+pub struct Job {
+    /// The configuration.
+    pub loaded: Loaded,
+    /// The app's command; empty: stand before `app.upstream`.
+    pub command: Vec<OsString>,
+    /// The environment of this process.
+    pub env: Vec<(OsString, OsString)>,
+    /// The clock.
+    pub clock: Clock,
+}
+
+/// Why the agent could not start or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A port could not be bound.
+    #[error("listen on {address} (option `{option}`); choose a port that is free and that this user may bind")]
+    Bind {
+        /// The option that names it.
+        option: &'static str,
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The control socket could not be made.
+    #[error("make the control socket `{path}`")]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The store could not be opened.
+    #[error("open the store")]
+    Store(#[source] crate::store::OpenError),
+    /// The store could not be read.
+    #[error("read what is remembered")]
+    Memory(#[source] crate::store::ReadError),
+    /// The data path could not be started.
+    #[error("start the data path")]
+    DataPath(#[source] crate::proxy::StartError),
+    /// The app could not be started.
+    #[error("start the app")]
+    Spawn(#[source] SpawnError),
+    /// The app could not be waited for.
+    #[error("wait for the app")]
+    Wait(#[source] std::io::Error),
+    /// Signals could not be received.
+    #[error("receive signals")]
+    Signals(#[source] std::io::Error),
+    /// No free port for the app.
+    #[error("find a free port for the app")]
+    FreePort(#[source] std::io::Error),
+}
+
+impl Error {
+    /// The process's exit code: 126 and 127 as a shell's, 64 for what the configuration names wrongly, else 1.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Spawn(error) => u8::try_from(error.exit_code()).unwrap_or(1),
+            Self::Store(error) if error.is_misconfigured() => 64,
+            Self::Store(_)
+            | Self::Bind { .. }
+            | Self::Socket { .. }
+            | Self::Memory(_)
+            | Self::DataPath(_)
+            | Self::Wait(_)
+            | Self::Signals(_)
+            | Self::FreePort(_) => 1,
+        }
+    }
+}
+
+/// Runs until the app ends or a signal says so, and returns the exit code to pass on.
+///
+/// To be called from the main thread: the app is bound to the thread that starts it.
+///
+/// # Errors
+///
+/// When it could not start; nothing is left running then.
+pub async fn run(job: Job) -> Result<i32, Error> {
+    let agent = start::start(job).await?;
+    agent.serve().await
+}

@@ -1,0 +1,242 @@
+//! The start: everything is read, opened and bound before anything is spawned.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::admin;
+use crate::agent::control::{Agent, AppPhase, INPUTS_MAX};
+use crate::agent::{Error, Job, SOCKET_FILE, fingerprint};
+use crate::clock::Clock;
+use crate::config::{Config, Listen};
+use crate::engine::{Engine, Identity};
+use crate::platform;
+use crate::prober::{Readiness, Target};
+use crate::proxy::{self, LocalPages, Phase, Plan, Upstream};
+use crate::recorder::Recorder;
+use crate::store::{self, Store};
+use crate::supervisor::{self, Signals, Supervisor};
+
+/// Commands from people that wait for the loop; at the bound the admin port answers 503.
+const COMMANDS_MAX: usize = 16;
+
+/// Brings up the whole agent. On an error nothing is left running: what was bound or opened is dropped.
+pub(super) async fn start(job: Job) -> Result<Agent, Error> {
+    let Job { loaded, command, env, clock } = job;
+    let now = clock.now();
+    let mut warnings = loaded.warnings;
+    let config = loaded.config;
+    let boot = fastrand::u16(..);
+    let signals = Signals::listen().map_err(Error::Signals)?;
+    let public = bind("listen.public", config.listen.public)?;
+    let admin_listener = config.listen.admin.map(|a| bind("listen.admin", a)).transpose()?;
+    let store = open_store(&config, &mut warnings)?;
+    let memory = store.memory().await.map_err(Error::Memory)?;
+    let named = config.service.release.as_deref();
+    let release = fingerprint(named, config.service.commit.as_deref(), &command, &env, boot);
+    if release.as_str().starts_with("unknown-") {
+        warnings.push(
+            "the release is not known, so this start counts as a new one: set `service.release`".to_owned(),
+        );
+    }
+    let identity = Identity { release, boot };
+    let (engine, effects) = Engine::start(now, identity, config.policy.clone(), memory);
+
+    let recorder = Recorder::new(config.proxy.workers, now);
+    let (upstream, target) = upstream(&config)?;
+    let plan = Arc::new(ArcSwap::from_pointee(Plan { upstream: upstream.clone(), generation: 0, phase: Phase::Starting }));
+    let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
+    let shared = Arc::new(admin::Shared::new(clock, config.admin.token.clone(), commands_in));
+    let local = local_pages(Arc::clone(&shared), config.proxy.health_path.clone());
+    let data_path = proxy::start(
+        config.proxy.clone(),
+        public,
+        Arc::clone(&plan),
+        recorder.shards(),
+        clock,
+        local,
+    )
+    .map_err(Error::DataPath)?;
+
+    let shutdown = CancellationToken::new();
+    let admin_address = serve_admin(admin_listener, &shared, &shutdown)?;
+    serve_socket(&config, &store, &shared, &shutdown)?;
+    let supervisor = Supervisor::start();
+    let platform = build_platform(&config, &supervisor);
+    let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
+    let replica = config.service.replica.clone().unwrap_or_else(|| format!("boot-{boot:04x}"));
+    say_what_hurts(&warnings);
+    announce(&config, &data_path, admin_address, engine.snapshot(now).release.as_str());
+
+    let mut agent = Agent {
+        clock,
+        started: now,
+        phase: AppPhase::Starting,
+        phase_since: now,
+        readiness: Arc::new(Readiness::new(target, config.app.ready_path.clone(), clock)),
+        upstream: text(&upstream),
+        config,
+        command,
+        replica,
+        warnings,
+        engine,
+        recorder,
+        plan,
+        data_path,
+        store,
+        platform,
+        shared,
+        shutdown,
+        supervisor,
+        app: None,
+        signals,
+        inputs_in,
+        inputs,
+        commands,
+        asking: false,
+        ordering: false,
+        sealed_us: clock.micros(),
+    };
+    agent.perform(effects).await;
+    agent.shared.update(agent.live(now));
+    agent.start_app()?;
+    Ok(agent)
+}
+
+fn bind(option: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    let bound = TcpListener::bind(address).and_then(|l| l.set_nonblocking(true).map(|()| l));
+    bound.map_err(|source| Error::Bind { option, address, source })
+}
+
+/// Opens the store. When the agent itself is in trouble the app is served all the same: with a damaged database, or a
+/// default directory that cannot be written, what is learnt is kept in memory, and nothing is acted on.
+fn open_store(config: &Config, warnings: &mut Vec<String>) -> Result<Store, Error> {
+    let error = match store::open(&config.store) {
+        Ok(store) => return Ok(store),
+        Err(error) => error,
+    };
+    if error.is_corrupt() {
+        error!(error = &error as &dyn std::error::Error, "the store is damaged, so nothing will be acted on");
+        warnings.push(format!("{error}; until then nothing is remembered or acted on"));
+    } else if error.is_misconfigured() && !config.store.dir_is_explicit {
+        warnings.push(format!("{error} (option `store.dir`); until then nothing is remembered or acted on"));
+    } else {
+        return Err(Error::Store(error));
+    }
+    store::in_memory(&config.store).map_err(Error::Store)
+}
+
+fn upstream(config: &Config) -> Result<(Upstream, Target), Error> {
+    if let Some(authority) = &config.app.upstream {
+        let authority = authority.clone();
+        return Ok((Upstream::Remote { authority: authority.clone() }, Target::Authority(authority)));
+    }
+    let port = match config.app.port {
+        Some(port) => port,
+        None => supervisor::free_port().map_err(Error::FreePort)?,
+    };
+    Ok((Upstream::Loopback { port }, Target::Loopback(port)))
+}
+
+fn text(upstream: &Upstream) -> String {
+    match upstream {
+        Upstream::Loopback { port } => format!("localhost:{port}"),
+        Upstream::Remote { authority } => authority.clone(),
+    }
+}
+
+fn local_pages(shared: Arc<admin::Shared>, health_path: Option<String>) -> LocalPages {
+    let Some(health_path) = health_path else { return Arc::new(|_| None) };
+    Arc::new(move |request| {
+        let accept = request.accept.and_then(|text| http::HeaderValue::from_str(text).ok());
+        admin::public_page(&shared, request.method, request.path, accept.as_ref(), &health_path)
+    })
+}
+
+fn serve_admin(
+    listener: Option<TcpListener>,
+    shared: &Arc<admin::Shared>,
+    shutdown: &CancellationToken,
+) -> Result<Option<SocketAddr>, Error> {
+    let Some(listener) = listener else { return Ok(None) };
+    let failed = |source| Error::Bind { option: "listen.admin", address: ([0, 0, 0, 0], 0).into(), source };
+    let address = listener.local_addr().map_err(failed)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+    tokio::spawn(admin::serve(listener, Arc::clone(shared), shutdown.clone()));
+    Ok(Some(address))
+}
+
+/// The control socket for people on this machine, who may read the data directory anyway: mode 0600. A store in memory
+/// has no directory and no socket.
+fn serve_socket(
+    config: &Config,
+    store: &Store,
+    shared: &Arc<admin::Shared>,
+    shutdown: &CancellationToken,
+) -> Result<(), Error> {
+    if store.status().path.is_none() {
+        return Ok(());
+    }
+    let path = config.store.dir.join(SOCKET_FILE);
+    let listener = bind_socket(&path).map_err(|source| Error::Socket { path, source })?;
+    tokio::spawn(admin::serve_unix(listener, Arc::clone(shared), shutdown.clone()));
+    Ok(())
+}
+
+/// Bound under another name and renamed when its mode is right, so that it is never open to others. The data directory's
+/// lock is held, so a socket that lies there belongs to nobody.
+fn bind_socket(path: &Path) -> std::io::Result<tokio::net::UnixListener> {
+    let making = path.with_extension("sock-making");
+    match std::fs::remove_file(&making) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let listener = tokio::net::UnixListener::bind(&making)?;
+    std::fs::set_permissions(&making, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&making, path)?;
+    Ok(listener)
+}
+
+fn build_platform(config: &Config, supervisor: &Supervisor) -> Arc<dyn platform::Platform> {
+    let own = supervisor.own_children();
+    platform::build(
+        &config.platform,
+        Arc::new(move |spawn| {
+            let child = own.adopt(spawn)?;
+            Ok(Box::new(child))
+        }),
+    )
+}
+
+fn say_what_hurts(warnings: &[String]) {
+    for warning in warnings {
+        warn!(%warning, "this will hurt");
+    }
+}
+
+fn announce(config: &Config, data_path: &proxy::DataPlane, admin: Option<SocketAddr>, release: &str) {
+    let Listen { public, .. } = config.listen;
+    let public = data_path.address().unwrap_or(public);
+    let admin = admin.map(|a| a.to_string()).unwrap_or_default();
+    let mode = config.policy.mode.label();
+    info!(%public, %admin, %release, mode, environment = %config.service.environment, "listening");
+    if let Some(path) = &config.proxy.health_path {
+        info!(%path, "the health path is answered by the agent and shadows the app's own");
+    }
+}
+
+/// Which variables the child does not get, besides the agent's own.
+pub(super) fn is_hidden(name: &std::ffi::OsStr) -> bool {
+    name == "RAILWAY_TOKEN" || name == "RAILWAY_API_TOKEN"
+}
+
+/// The clock's microseconds, for the data path's own measure.
+pub(super) fn micros(clock: Clock) -> u64 {
+    clock.micros()
+}

@@ -1,0 +1,126 @@
+//! `outrigger check`: everything that can be known before a start, without changing anything.
+
+use std::net::TcpListener;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::run::ConfigArgs;
+use crate::cli::{EXIT_FAILED, EXIT_USAGE};
+use crate::config::{Loaded, Platform};
+use crate::store;
+
+/// Reads the configuration and says what would run.
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// One JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn check(args: &CheckArgs) -> ExitCode {
+    let loaded = match args.config.load() {
+        Ok((loaded, _)) => loaded,
+        Err(faults) => {
+            let all: Vec<String> = faults.iter().map(ToString::to_string).collect();
+            if args.json {
+                println!("{}", json!({ "ok": false, "faults": all, "warnings": [] }));
+            } else {
+                eprintln!("{faults}");
+            }
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let faults = faults(args, &loaded);
+    if args.json {
+        print_json(&loaded, &faults);
+    } else {
+        print_text(&loaded, &faults);
+    }
+    match faults.iter().map(|f| f.code).max() {
+        None => ExitCode::SUCCESS,
+        Some(code) => ExitCode::from(code),
+    }
+}
+
+struct Fault {
+    code: u8,
+    text: String,
+}
+
+fn faults(args: &CheckArgs, loaded: &Loaded) -> Vec<Fault> {
+    let config = &loaded.config;
+    let mut faults = Vec::new();
+    if !args.config.command.is_empty() || config.app.upstream.is_some() {
+        faults.extend(args.config.purpose_fault(loaded).map(|f| Fault { code: EXIT_USAGE, text: f.to_owned() }));
+    }
+    let ports = [("listen.public", Some(config.listen.public)), ("listen.admin", config.listen.admin)];
+    for (option, address) in ports.into_iter().filter_map(|(o, a)| Some((o, a?))) {
+        if let Err(error) = TcpListener::bind(address) {
+            let text = format!("{option}: {address} cannot be bound: {error}; choose a port that is free");
+            faults.push(Fault { code: EXIT_FAILED, text });
+        }
+    }
+    if let Err(error) = store::examine(&config.store) {
+        let code = if error.is_misconfigured() || error.is_corrupt() { EXIT_USAGE } else { EXIT_FAILED };
+        faults.push(Fault { code, text: format!("store.dir: {:#}", anyhow::Error::from(error)) });
+    }
+    faults
+}
+
+fn print_json(loaded: &Loaded, faults: &[Fault]) {
+    let options: serde_json::Map<String, serde_json::Value> = loaded
+        .origins
+        .iter()
+        .map(|(name, s)| {
+            ((*name).to_owned(), json!({ "value": s.value, "default": s.default, "from": s.origin.to_string() }))
+        })
+        .collect();
+    let texts: Vec<&str> = faults.iter().map(|f| f.text.as_str()).collect();
+    let all = json!({
+        "ok": faults.is_empty(),
+        "faults": texts,
+        "warnings": loaded.warnings,
+        "options": options,
+    });
+    println!("{all}");
+}
+
+fn print_text(loaded: &Loaded, faults: &[Fault]) {
+    let config = &loaded.config;
+    println!("public port  {}", config.listen.public);
+    match config.listen.admin {
+        Some(admin) => println!("admin port   {admin}"),
+        None => println!("admin port   off"),
+    }
+    println!("data         {}", config.store.dir.display());
+    println!("mode         {}", config.policy.mode.label());
+    println!("platform     {}", platform(&config.platform));
+    let changed: Vec<_> = loaded.origins.iter().filter(|(_, s)| s.value != s.default).collect();
+    if !changed.is_empty() {
+        println!("\noptions that differ from their defaults:");
+    }
+    for (name, setting) in changed {
+        println!("  {name} = {}  ({}; default {})", setting.value, setting.origin, setting.default);
+    }
+    for warning in &loaded.warnings {
+        println!("\nwarning: {warning}");
+    }
+    for fault in faults {
+        eprintln!("fault: {}", fault.text);
+    }
+    if faults.is_empty() {
+        println!("\nno faults");
+    }
+}
+
+fn platform(platform: &Platform) -> String {
+    match platform {
+        Platform::DryRun => "dry-run: decides and records, does not act".to_owned(),
+        Platform::Command { roll_back, .. } => format!("command: {}", roll_back.join(" ")),
+        Platform::Local { address, .. } => format!("local: {address}"),
+    }
+}
