@@ -1,0 +1,102 @@
+//! The tables, and how a former schema becomes the present one.
+
+use rusqlite::Connection;
+
+/// One step a schema version, oldest first. A step that was ever released is never changed; a new one is added.
+const MIGRATIONS: [&str; 1] = [
+    // `doc` is the wire form; the columns beside it are what is searched for.
+    // `records.open`: the act may still be under way. `records.act`: it was or may have been ordered.
+    "CREATE TABLE records (
+        id TEXT PRIMARY KEY NOT NULL,
+        at_ms INTEGER NOT NULL,
+        release TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        progress TEXT,
+        target TEXT,
+        open INTEGER NOT NULL,
+        act INTEGER NOT NULL,
+        doc TEXT NOT NULL
+     ) STRICT;
+     CREATE INDEX records_by_time ON records (at_ms, id);
+     CREATE INDEX records_open ON records (at_ms, id) WHERE open = 1;
+     CREATE INDEX records_act ON records (at_ms, id) WHERE act = 1;
+     CREATE TABLE evidence (
+        id INTEGER PRIMARY KEY,
+        release TEXT NOT NULL,
+        from_ms INTEGER NOT NULL,
+        to_ms INTEGER NOT NULL,
+        judged INTEGER NOT NULL,
+        failed INTEGER NOT NULL,
+        ended INTEGER NOT NULL,
+        arrived INTEGER NOT NULL,
+        in_flight INTEGER NOT NULL,
+        stalled INTEGER NOT NULL,
+        latencies BLOB NOT NULL
+     ) STRICT;
+     CREATE INDEX evidence_by_time ON evidence (from_ms);
+     CREATE TABLE baselines (
+        release TEXT PRIMARY KEY NOT NULL,
+        from_ms INTEGER NOT NULL,
+        to_ms INTEGER NOT NULL,
+        judged INTEGER NOT NULL,
+        failed INTEGER NOT NULL,
+        ticks TEXT NOT NULL,
+        latency BLOB NOT NULL,
+        digest BLOB NOT NULL
+     ) STRICT;
+     CREATE TABLE releases (
+        release TEXT PRIMARY KEY NOT NULL,
+        last_seen_ms INTEGER NOT NULL,
+        standing TEXT NOT NULL,
+        doc TEXT NOT NULL
+     ) STRICT;
+     CREATE TABLE pause (
+        only INTEGER PRIMARY KEY NOT NULL CHECK (only = 1),
+        doc TEXT NOT NULL
+     ) STRICT;",
+];
+
+/// The schema that this agent writes.
+pub(super) const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
+
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Brings the schema up to date, in one transaction.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let from = version(connection)?;
+    if from >= SCHEMA_VERSION {
+        return Ok(());
+    }
+    let transaction = connection.transaction()?;
+    for step in &MIGRATIONS[from as usize..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_migration_that_fails_leaves_nothing_behind() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("CREATE TABLE pause (x)").unwrap();
+        assert!(migrate(&mut connection).is_err());
+        assert_eq!(version(&connection), Ok(0));
+        let tables: u32 =
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+        assert_eq!(tables, 1);
+    }
+
+    #[test]
+    fn migrating_twice_changes_nothing() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate(&mut connection).unwrap();
+        migrate(&mut connection).unwrap();
+        assert_eq!(version(&connection), Ok(SCHEMA_VERSION));
+    }
+}

@@ -1,0 +1,245 @@
+//! A decision on the wire, with all that it rested on.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::baseline::BaselineSummary;
+use crate::engine::record::{Decided, Decision, Progress, Reason};
+use crate::store::wire::PauseDoc;
+use crate::store::wire::policy::PolicyDoc;
+use crate::store::wire::text::{Figure, IdText, ReleaseText, TimeText};
+use crate::store::wire::verdict::{EvidenceDoc, VerdictDoc};
+
+/// A decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DecidedDoc {
+    /// What.
+    pub decision: DecisionDoc,
+    /// Why, in the order in which it was weighed.
+    pub reasons: Vec<ReasonDoc>,
+    /// The release to put back.
+    pub target: Option<ReleaseText>,
+    /// The verdict.
+    pub verdict: VerdictDoc,
+    /// The evidence at that moment.
+    pub evidence: Vec<EvidenceDoc>,
+    /// What it was weighed against.
+    pub baseline: Option<BaselineSummaryDoc>,
+    /// When the release became ready.
+    pub ready_at: Option<TimeText>,
+    /// The policy in force.
+    pub policy: PolicyDoc,
+    /// How far the act has come.
+    pub progress: ProgressDoc,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecisionDoc {
+    /// Put the target back.
+    RollBack,
+    /// Do nothing.
+    Hold,
+}
+
+/// A reason: `{"reason":"cooling_down","until":…}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each variant is the engine's of the same name")]
+pub enum ReasonDoc {
+    Degraded,
+    OnTrial,
+    WatchHasPassed,
+    ModeObserve,
+    ModeRecommend,
+    ModeEnforce,
+    Paused { pause: PauseDoc },
+    CoolingDown { until: TimeText },
+    NoTarget,
+    LastKnownGood,
+    WasPutBack,
+    SeveralReplicas { replicas: u32 },
+    ActedBefore { record: IdText },
+    NotRecorded,
+}
+
+/// How far an act has come: `{"progress":"succeeded","at":…,"detail":…}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "progress", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each variant is the engine's of the same name")]
+pub enum ProgressDoc {
+    NothingToDo,
+    Intended,
+    Accepted { detail: String },
+    Succeeded { at: TimeText, detail: String },
+    DryRun { detail: String },
+    Failed { at: TimeText, reason: String },
+    Interrupted { at: TimeText, reason: String },
+}
+
+/// A baseline in figures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BaselineSummaryDoc {
+    /// The release that was observed.
+    pub release: ReleaseText,
+    /// When its first tick began.
+    pub from: TimeText,
+    /// When its last tick ended.
+    pub to: TimeText,
+    /// Judged requests.
+    pub requests: u64,
+    /// Share of them that failed.
+    pub error_rate: Figure,
+    /// Mean latency.
+    pub mean_us: Option<u64>,
+    /// Median.
+    pub p50_us: Option<u64>,
+    /// 90th percentile.
+    pub p90_us: Option<u64>,
+    /// 95th percentile.
+    pub p95_us: Option<u64>,
+    /// 99th percentile.
+    pub p99_us: Option<u64>,
+}
+
+impl From<&Decided> for DecidedDoc {
+    fn from(d: &Decided) -> Self {
+        Self {
+            decision: match d.decision {
+                Decision::RollBack => DecisionDoc::RollBack,
+                Decision::Hold => DecisionDoc::Hold,
+            },
+            reasons: d.reasons.iter().map(ReasonDoc::from).collect(),
+            target: d.target.clone().map(ReleaseText),
+            verdict: (&d.verdict).into(),
+            evidence: d.evidence.iter().map(EvidenceDoc::from).collect(),
+            baseline: d.baseline.as_ref().map(BaselineSummaryDoc::from),
+            ready_at: d.ready_at.map(TimeText),
+            policy: (&d.policy).into(),
+            progress: (&d.progress).into(),
+        }
+    }
+}
+
+impl From<DecidedDoc> for Decided {
+    fn from(doc: DecidedDoc) -> Self {
+        Self {
+            decision: match doc.decision {
+                DecisionDoc::RollBack => Decision::RollBack,
+                DecisionDoc::Hold => Decision::Hold,
+            },
+            reasons: doc.reasons.into_iter().map(Reason::from).collect(),
+            target: doc.target.map(|r| r.0),
+            verdict: doc.verdict.into(),
+            evidence: doc.evidence.into_iter().map(Into::into).collect(),
+            baseline: doc.baseline.map(Into::into),
+            ready_at: doc.ready_at.map(|t| t.0),
+            policy: doc.policy.into(),
+            progress: doc.progress.into(),
+        }
+    }
+}
+
+impl From<&Reason> for ReasonDoc {
+    fn from(reason: &Reason) -> Self {
+        match reason {
+            Reason::Degraded => Self::Degraded,
+            Reason::OnTrial => Self::OnTrial,
+            Reason::WatchHasPassed => Self::WatchHasPassed,
+            Reason::ModeObserve => Self::ModeObserve,
+            Reason::ModeRecommend => Self::ModeRecommend,
+            Reason::ModeEnforce => Self::ModeEnforce,
+            Reason::Paused(pause) => Self::Paused { pause: pause.into() },
+            Reason::CoolingDown { until } => Self::CoolingDown { until: TimeText(*until) },
+            Reason::NoTarget => Self::NoTarget,
+            Reason::LastKnownGood => Self::LastKnownGood,
+            Reason::WasPutBack => Self::WasPutBack,
+            Reason::SeveralReplicas { replicas } => Self::SeveralReplicas { replicas: *replicas },
+            Reason::ActedBefore { record } => Self::ActedBefore { record: IdText(record.clone()) },
+            Reason::NotRecorded => Self::NotRecorded,
+        }
+    }
+}
+
+impl From<ReasonDoc> for Reason {
+    fn from(doc: ReasonDoc) -> Self {
+        match doc {
+            ReasonDoc::Degraded => Self::Degraded,
+            ReasonDoc::OnTrial => Self::OnTrial,
+            ReasonDoc::WatchHasPassed => Self::WatchHasPassed,
+            ReasonDoc::ModeObserve => Self::ModeObserve,
+            ReasonDoc::ModeRecommend => Self::ModeRecommend,
+            ReasonDoc::ModeEnforce => Self::ModeEnforce,
+            ReasonDoc::Paused { pause } => Self::Paused(pause.into()),
+            ReasonDoc::CoolingDown { until } => Self::CoolingDown { until: until.0 },
+            ReasonDoc::NoTarget => Self::NoTarget,
+            ReasonDoc::LastKnownGood => Self::LastKnownGood,
+            ReasonDoc::WasPutBack => Self::WasPutBack,
+            ReasonDoc::SeveralReplicas { replicas } => Self::SeveralReplicas { replicas },
+            ReasonDoc::ActedBefore { record } => Self::ActedBefore { record: record.0 },
+            ReasonDoc::NotRecorded => Self::NotRecorded,
+        }
+    }
+}
+
+impl From<&Progress> for ProgressDoc {
+    fn from(progress: &Progress) -> Self {
+        match progress.clone() {
+            Progress::NothingToDo => Self::NothingToDo,
+            Progress::Intended => Self::Intended,
+            Progress::Accepted { detail } => Self::Accepted { detail },
+            Progress::Succeeded { at, detail } => Self::Succeeded { at: TimeText(at), detail },
+            Progress::DryRun { detail } => Self::DryRun { detail },
+            Progress::Failed { at, reason } => Self::Failed { at: TimeText(at), reason },
+            Progress::Interrupted { at, reason } => Self::Interrupted { at: TimeText(at), reason },
+        }
+    }
+}
+
+impl From<ProgressDoc> for Progress {
+    fn from(doc: ProgressDoc) -> Self {
+        match doc {
+            ProgressDoc::NothingToDo => Self::NothingToDo,
+            ProgressDoc::Intended => Self::Intended,
+            ProgressDoc::Accepted { detail } => Self::Accepted { detail },
+            ProgressDoc::Succeeded { at, detail } => Self::Succeeded { at: at.0, detail },
+            ProgressDoc::DryRun { detail } => Self::DryRun { detail },
+            ProgressDoc::Failed { at, reason } => Self::Failed { at: at.0, reason },
+            ProgressDoc::Interrupted { at, reason } => Self::Interrupted { at: at.0, reason },
+        }
+    }
+}
+
+impl From<&BaselineSummary> for BaselineSummaryDoc {
+    fn from(b: &BaselineSummary) -> Self {
+        Self {
+            release: ReleaseText(b.release.clone()),
+            from: TimeText(b.from),
+            to: TimeText(b.to),
+            requests: b.requests,
+            error_rate: Figure(b.error_rate),
+            mean_us: b.mean_us,
+            p50_us: b.p50_us,
+            p90_us: b.p90_us,
+            p95_us: b.p95_us,
+            p99_us: b.p99_us,
+        }
+    }
+}
+
+impl From<BaselineSummaryDoc> for BaselineSummary {
+    fn from(doc: BaselineSummaryDoc) -> Self {
+        Self {
+            release: doc.release.0,
+            from: doc.from.0,
+            to: doc.to.0,
+            requests: doc.requests,
+            error_rate: doc.error_rate.0,
+            mean_us: doc.mean_us,
+            p50_us: doc.p50_us,
+            p90_us: doc.p90_us,
+            p95_us: doc.p95_us,
+            p99_us: doc.p99_us,
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The wire form: what the store writes and what people and programs are shown of it as JSON.
+//!
+//! The engine's types cannot be serialised, on purpose: they change with the code, and what is stored must outlive
+//! it. These types change only by adding. Unknown fields are passed over, so that an older binary reads what a newer
+//! one wrote; an unknown `kind`, reason or progress makes a record unreadable to the engine, but not to people: its
+//! JSON is shown as it is.
+//!
+//! Every engine value comes back from its JSON equal, to the last bit. It knows no database.
+
+pub mod decided;
+pub mod policy;
+pub mod text;
+pub mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::memory::{ReleaseMemory, Standing};
+use crate::engine::record::{Exit, Happening, Pause, Record};
+use crate::store::wire::decided::DecidedDoc;
+use crate::store::wire::text::{DurationText, IdText, ReleaseText, TimeText};
+use crate::store::wire::verdict::VerdictDoc;
+
+/// A record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordDoc {
+    /// Its key.
+    pub id: IdText,
+    /// When.
+    pub at: TimeText,
+    /// The same in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// The release that was running.
+    pub release: ReleaseText,
+    /// What: the field `kind`, and what belongs to it.
+    #[serde(flatten)]
+    pub what: HappeningDoc,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum HappeningDoc {
+    /// The agent started.
+    Started {
+        /// The release had run beside this store before.
+        known: bool,
+    },
+    /// The app became ready.
+    Ready,
+    /// The app ended.
+    Exited {
+        /// Its exit code.
+        code: Option<i32>,
+        /// The signal that ended it.
+        signal: Option<i32>,
+    },
+    /// The verdict changed.
+    VerdictChanged {
+        /// What it was.
+        from: VerdictDoc,
+        /// What it is.
+        to: VerdictDoc,
+    },
+    /// The watch passed.
+    WatchPassed {
+        /// Requests judged in it.
+        requests: u64,
+    },
+    /// A person paused acting.
+    Paused(PauseDoc),
+    /// Acting was resumed.
+    Resumed {
+        /// By whom.
+        by: String,
+    },
+    /// A decision was made.
+    Decided(Box<DecidedDoc>),
+}
+
+impl HappeningDoc {
+    /// The value of `kind`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "started",
+            Self::Ready => "ready",
+            Self::Exited { .. } => "exited",
+            Self::VerdictChanged { .. } => "verdict_changed",
+            Self::WatchPassed { .. } => "watch_passed",
+            Self::Paused(_) => "paused",
+            Self::Resumed { .. } => "resumed",
+            Self::Decided(_) => "decided",
+        }
+    }
+}
+
+/// A person's brake on all acting.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PauseDoc {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub since: TimeText,
+    /// Until when; `null`: until resumed.
+    pub until: Option<TimeText>,
+}
+
+/// What is thought of a release.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StandingDoc {
+    /// Its watch is not over.
+    OnTrial,
+    /// Its watch passed.
+    KnownGood,
+    /// It was rolled back.
+    RolledBack,
+}
+
+/// What is remembered of a release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseDoc {
+    /// Which.
+    pub release: ReleaseText,
+    /// When it first became ready.
+    pub first_ready: TimeText,
+    /// When it was last seen running.
+    pub last_seen: TimeText,
+    /// What is thought of it.
+    pub standing: StandingDoc,
+    /// How long it has been judged in its watch.
+    pub judged_for: DurationText,
+    /// How many requests were judged in its watch.
+    pub judged_requests: u64,
+    /// Its last crashes, oldest first.
+    pub crashes: Vec<TimeText>,
+    /// The rollback that put it back.
+    pub put_back_by: Option<IdText>,
+}
+
+impl From<&Record> for RecordDoc {
+    fn from(record: &Record) -> Self {
+        Self {
+            id: IdText(record.id.clone()),
+            at: TimeText(record.at),
+            at_ms: record.at.as_millis(),
+            release: ReleaseText(record.release.clone()),
+            what: (&record.what).into(),
+        }
+    }
+}
+
+impl From<RecordDoc> for Record {
+    fn from(doc: RecordDoc) -> Self {
+        Self { id: doc.id.0, at: doc.at.0, release: doc.release.0, what: doc.what.into() }
+    }
+}
+
+impl From<&Happening> for HappeningDoc {
+    fn from(what: &Happening) -> Self {
+        match what {
+            Happening::Started { known } => Self::Started { known: *known },
+            Happening::Ready => Self::Ready,
+            Happening::Exited(exit) => Self::Exited { code: exit.code, signal: exit.signal },
+            Happening::VerdictChanged { from, to } => {
+                Self::VerdictChanged { from: from.into(), to: to.into() }
+            }
+            Happening::WatchPassed { requests } => Self::WatchPassed { requests: *requests },
+            Happening::Paused(pause) => Self::Paused(pause.into()),
+            Happening::Resumed { by } => Self::Resumed { by: by.clone() },
+            Happening::Decided(decided) => Self::Decided(Box::new(decided.as_ref().into())),
+        }
+    }
+}
+
+impl From<HappeningDoc> for Happening {
+    fn from(doc: HappeningDoc) -> Self {
+        match doc {
+            HappeningDoc::Started { known } => Self::Started { known },
+            HappeningDoc::Ready => Self::Ready,
+            HappeningDoc::Exited { code, signal } => Self::Exited(Exit { code, signal }),
+            HappeningDoc::VerdictChanged { from, to } => {
+                Self::VerdictChanged { from: from.into(), to: to.into() }
+            }
+            HappeningDoc::WatchPassed { requests } => Self::WatchPassed { requests },
+            HappeningDoc::Paused(pause) => Self::Paused(pause.into()),
+            HappeningDoc::Resumed { by } => Self::Resumed { by },
+            HappeningDoc::Decided(decided) => Self::Decided(Box::new((*decided).into())),
+        }
+    }
+}
+
+impl From<&Pause> for PauseDoc {
+    fn from(pause: &Pause) -> Self {
+        Self {
+            by: pause.by.clone(),
+            reason: pause.reason.clone(),
+            since: TimeText(pause.since),
+            until: pause.until.map(TimeText),
+        }
+    }
+}
+
+impl From<PauseDoc> for Pause {
+    fn from(doc: PauseDoc) -> Self {
+        Self { by: doc.by, reason: doc.reason, since: doc.since.0, until: doc.until.map(|t| t.0) }
+    }
+}
+
+impl From<&ReleaseMemory> for ReleaseDoc {
+    fn from(memory: &ReleaseMemory) -> Self {
+        Self {
+            release: ReleaseText(memory.release.clone()),
+            first_ready: TimeText(memory.first_ready),
+            last_seen: TimeText(memory.last_seen),
+            standing: match memory.standing {
+                Standing::OnTrial => StandingDoc::OnTrial,
+                Standing::KnownGood => StandingDoc::KnownGood,
+                Standing::RolledBack => StandingDoc::RolledBack,
+            },
+            judged_for: DurationText(memory.judged_for),
+            judged_requests: memory.judged_requests,
+            crashes: memory.crashes.iter().copied().map(TimeText).collect(),
+            put_back_by: memory.put_back_by.clone().map(IdText),
+        }
+    }
+}
+
+impl From<ReleaseDoc> for ReleaseMemory {
+    fn from(doc: ReleaseDoc) -> Self {
+        Self {
+            release: doc.release.0,
+            first_ready: doc.first_ready.0,
+            last_seen: doc.last_seen.0,
+            standing: match doc.standing {
+                StandingDoc::OnTrial => Standing::OnTrial,
+                StandingDoc::KnownGood => Standing::KnownGood,
+                StandingDoc::RolledBack => Standing::RolledBack,
+            },
+            judged_for: doc.judged_for.0,
+            judged_requests: doc.judged_requests,
+            crashes: doc.crashes.into_iter().map(|t| t.0).collect(),
+            put_back_by: doc.put_back_by.map(|id| id.0),
+        }
+    }
+}

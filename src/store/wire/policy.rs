@@ -1,0 +1,127 @@
+//! The policy in force at a decision, on the wire.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::policy::{Mode, Policy};
+use crate::store::wire::text::{DurationText, Figure};
+
+/// The mode.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModeDoc {
+    /// Judge and record.
+    Observe,
+    /// Say what should be done.
+    Recommend,
+    /// Act.
+    Enforce,
+}
+
+/// Every threshold, by the engine's names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each field is the engine's of the same name")]
+pub struct PolicyDoc {
+    pub mode: ModeDoc,
+    pub judging: bool,
+    pub watch: DurationText,
+    pub warm_up: DurationText,
+    pub warm_up_requests: u64,
+    pub false_alarms: Figure,
+    pub false_alarm_interval: DurationText,
+    pub error_ratio: Figure,
+    pub error_floor: Figure,
+    pub latency_ratio: Figure,
+    pub baseline_requests_min: u64,
+    pub known_good_requests: u64,
+    pub watch_max: DurationText,
+    pub catastrophe_ticks: u32,
+    pub catastrophe_error_share: Figure,
+    pub catastrophe_requests_min: u64,
+    pub catastrophe_latency_ratio: Figure,
+    pub crashes: u32,
+    pub crashes_within: DurationText,
+    pub cooldown: DurationText,
+    pub verify: DurationText,
+    pub act_after_watch: bool,
+    pub replicas: u32,
+}
+
+impl From<Mode> for ModeDoc {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Observe => Self::Observe,
+            Mode::Recommend => Self::Recommend,
+            Mode::Enforce => Self::Enforce,
+        }
+    }
+}
+
+impl From<ModeDoc> for Mode {
+    fn from(doc: ModeDoc) -> Self {
+        match doc {
+            ModeDoc::Observe => Self::Observe,
+            ModeDoc::Recommend => Self::Recommend,
+            ModeDoc::Enforce => Self::Enforce,
+        }
+    }
+}
+
+impl From<&Policy> for PolicyDoc {
+    fn from(p: &Policy) -> Self {
+        Self {
+            mode: p.mode.into(),
+            judging: p.judging,
+            watch: DurationText(p.watch),
+            warm_up: DurationText(p.warm_up),
+            warm_up_requests: p.warm_up_requests,
+            false_alarms: Figure(p.false_alarms),
+            false_alarm_interval: DurationText(p.false_alarm_interval),
+            error_ratio: Figure(p.error_ratio),
+            error_floor: Figure(p.error_floor),
+            latency_ratio: Figure(p.latency_ratio),
+            baseline_requests_min: p.baseline_requests_min,
+            known_good_requests: p.known_good_requests,
+            watch_max: DurationText(p.watch_max),
+            catastrophe_ticks: p.catastrophe_ticks,
+            catastrophe_error_share: Figure(p.catastrophe_error_share),
+            catastrophe_requests_min: p.catastrophe_requests_min,
+            catastrophe_latency_ratio: Figure(p.catastrophe_latency_ratio),
+            crashes: p.crashes,
+            crashes_within: DurationText(p.crashes_within),
+            cooldown: DurationText(p.cooldown),
+            verify: DurationText(p.verify),
+            act_after_watch: p.act_after_watch,
+            replicas: p.replicas,
+        }
+    }
+}
+
+impl From<PolicyDoc> for Policy {
+    fn from(doc: PolicyDoc) -> Self {
+        Self {
+            mode: doc.mode.into(),
+            judging: doc.judging,
+            watch: doc.watch.0,
+            warm_up: doc.warm_up.0,
+            warm_up_requests: doc.warm_up_requests,
+            false_alarms: doc.false_alarms.0,
+            false_alarm_interval: doc.false_alarm_interval.0,
+            error_ratio: doc.error_ratio.0,
+            error_floor: doc.error_floor.0,
+            latency_ratio: doc.latency_ratio.0,
+            baseline_requests_min: doc.baseline_requests_min,
+            known_good_requests: doc.known_good_requests,
+            watch_max: doc.watch_max.0,
+            catastrophe_ticks: doc.catastrophe_ticks,
+            catastrophe_error_share: doc.catastrophe_error_share.0,
+            catastrophe_requests_min: doc.catastrophe_requests_min,
+            catastrophe_latency_ratio: doc.catastrophe_latency_ratio.0,
+            crashes: doc.crashes,
+            crashes_within: doc.crashes_within.0,
+            cooldown: doc.cooldown.0,
+            verify: doc.verify.0,
+            act_after_watch: doc.act_after_watch,
+            replicas: doc.replicas,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The store's thread: takes what is queued, writes it in as few transactions as possible, and answers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::store::error::WriteError;
+use crate::store::open::Opened;
+use crate::store::prune::{self, Bounds, PRUNE_EVERY};
+use crate::store::rows::{self, Damage};
+use crate::store::{Shared, Write};
+
+/// The most writes in one transaction, and so behind one sync of the disk. More are left for the next.
+const BATCH_MAX: usize = 64;
+
+pub(super) type Answer = oneshot::Sender<Result<(), WriteError>>;
+pub(super) type Question = Box<dyn FnOnce(&Connection, &mut Vec<Damage>) + Send>;
+
+/// What the thread is asked.
+pub(super) enum Job {
+    /// Write. Without an answer, a failure is logged here.
+    Write(Write, Option<Answer>),
+    /// Read. What was queued before is written by then.
+    Read(Question),
+    /// End. What was queued before is written by then.
+    Close(oneshot::Sender<()>),
+}
+
+pub(super) struct Writer {
+    opened: Opened,
+    shared: Arc<Shared>,
+    bounds: Bounds,
+    since_prune: u64,
+    failing: bool,
+}
+
+impl Writer {
+    pub(super) fn new(opened: Opened, shared: Arc<Shared>, bounds: Bounds) -> Self {
+        let writer = Self { opened, shared, bounds, since_prune: 0, failing: false };
+        writer.measure();
+        writer
+    }
+
+    /// Until it is told to close or nobody is left to ask anything.
+    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut pending = Vec::with_capacity(BATCH_MAX);
+        while let Some(first) = jobs.blocking_recv() {
+            let mut next = Some(first);
+            while let Some(job) = next {
+                match job {
+                    Job::Write(write, answer) => pending.push((write, answer)),
+                    Job::Read(question) => {
+                        self.commit(&mut pending);
+                        self.read(question);
+                    }
+                    Job::Close(done) => {
+                        self.commit(&mut pending);
+                        self.end();
+                        let _ = done.send(());
+                        return;
+                    }
+                }
+                next = if pending.len() < BATCH_MAX { jobs.try_recv().ok() } else { None };
+            }
+            self.commit(&mut pending);
+        }
+        self.end();
+    }
+
+    fn commit(&mut self, pending: &mut Vec<(Write, Option<Answer>)>) {
+        if pending.is_empty() {
+            return;
+        }
+        let count = pending.len() as u64;
+        let result = self.transact(pending).map_err(|source| WriteError::Failed { source: Arc::new(source) });
+        let counter = if result.is_ok() { &self.shared.written } else { &self.shared.failed };
+        counter.fetch_add(count, Ordering::Relaxed);
+        self.tell(&result);
+        self.measure();
+        for (_, answer) in pending.drain(..) {
+            if let Some(answer) = answer {
+                let _ = answer.send(result.clone());
+            }
+        }
+    }
+
+    /// All or nothing: an error rolls the whole transaction back.
+    fn transact(&mut self, pending: &[(Write, Option<Answer>)]) -> rusqlite::Result<()> {
+        let transaction =
+            self.opened.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for (write, _) in pending {
+            rows::write(&transaction, write)?;
+        }
+        let since = self.since_prune + pending.len() as u64;
+        let due = since >= PRUNE_EVERY;
+        if due {
+            prune::prune(&transaction, self.bounds)?;
+        }
+        transaction.commit()?;
+        self.since_prune = if due { 0 } else { since };
+        Ok(())
+    }
+
+    /// Logged here only at the change: writes without an answer would fail every five seconds.
+    fn tell(&mut self, result: &Result<(), WriteError>) {
+        match result {
+            Ok(()) if self.failing => tracing::info!("store writes again"),
+            Ok(()) => {}
+            Err(error) if !self.failing => {
+                tracing::error!(error = error as &dyn std::error::Error, "store cannot write");
+            }
+            Err(_) => {}
+        }
+        self.failing = result.is_err();
+        let text = result.as_ref().err().map(chain);
+        *self.shared.last_error.lock().expect("no holder of this lock panics") = text;
+    }
+
+    fn read(&self, question: Question) {
+        let mut damage = Vec::new();
+        question(&self.opened.connection, &mut damage);
+        for Damage { row, fault } in damage {
+            self.shared.damaged.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(row, fault, "stored row is damaged and was passed over");
+        }
+    }
+
+    fn measure(&self) {
+        let bytes = match &self.opened.path {
+            Some(path) => file_bytes(path) + file_bytes(&wal(path)),
+            None => memory_bytes(&self.opened.connection),
+        };
+        self.shared.size_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The lock falls last, when the database is closed.
+    fn end(self) {
+        let Opened { connection, path, lock } = self.opened;
+        if path.is_some() {
+            // The log would be read at the next start anyway: a failure loses nothing.
+            let folded = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            if let Err(error) = folded {
+                tracing::warn!(error = &error as &dyn std::error::Error, "store closed with its log unmerged");
+            }
+        }
+        if let Err((_, error)) = connection.close() {
+            tracing::warn!(error = &error as &dyn std::error::Error, "store did not close in order");
+        }
+        drop(lock);
+    }
+}
+
+fn chain(error: &WriteError) -> String {
+    let source = std::error::Error::source(error);
+    source.map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}
+
+fn wal(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+fn file_bytes(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |m| m.len())
+}
+
+fn memory_bytes(connection: &Connection) -> u64 {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap_or(0);
+    u64::try_from(pragma("page_count") * pragma("page_size")).unwrap_or(0)
+}
