@@ -1,0 +1,302 @@
+//! The routes, and how each error is said. One router for the admin port and the control socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::access::{self, Peer, Refusal};
+use crate::admin::health::{self, Detail};
+use crate::admin::shared::{Command, NoAnswer, STREAMS_MAX, Shared};
+use crate::admin::{metrics, pages, stream};
+use crate::engine::release::RecordId;
+
+/// The largest body that is read; a larger one is refused.
+const BODY_MAX: usize = 16 * 1024;
+/// How long a body may take to come; then the request is refused.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many records are given where no limit is asked for.
+const RECORDS_DEFAULT: usize = 50;
+/// The most records given at once; whoever wants more asks again with `before`.
+const RECORDS_MAX: usize = 200;
+/// The longest name of a person, in characters.
+const BY_MAX: usize = 64;
+/// The longest reason, in characters.
+const REASON_MAX: usize = 500;
+/// The longest pause with an end. Longer ones are made without an end, so that somebody ends them on purpose.
+const PAUSE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// The longest record id.
+const ID_MAX: usize = 32;
+
+const ROUTES: &str = "there is no such page; there are: / /metrics /api/health /api/health/deep /api/snapshot \
+                      /api/stream /api/records /api/records/{id} and, with POST, /api/pause and /api/resume";
+
+/// What every handler works with.
+#[derive(Clone, Debug)]
+struct Desk {
+    shared: Arc<Shared>,
+    shutdown: CancellationToken,
+}
+
+/// All routes behind the access rules. Streams end at `shutdown`. Each request must carry its [`Peer`] as an extension.
+pub(super) fn router(shared: Arc<Shared>, shutdown: CancellationToken) -> Router {
+    let desk = Desk { shared, shutdown };
+    Router::new()
+        .route("/", get(|h: HeaderMap| async move { pages::INDEX.serve(&h) }))
+        .route("/style.css", get(|h: HeaderMap| async move { pages::STYLE.serve(&h) }))
+        .route("/app.js", get(|h: HeaderMap| async move { pages::APP.serve(&h) }))
+        .route("/charts.js", get(|h: HeaderMap| async move { pages::CHARTS.serve(&h) }))
+        .route("/words.js", get(|h: HeaderMap| async move { pages::WORDS.serve(&h) }))
+        .route("/metrics", get(scrape))
+        .route("/api/health", get(shallow_health))
+        .route("/api/health/deep", get(deep_health))
+        .route("/api/snapshot", get(snapshot))
+        .route("/api/stream", get(live))
+        .route("/api/records", get(records))
+        .route("/api/records/{id}", get(record))
+        .route("/api/pause", post(pause))
+        .route("/api/resume", post(resume))
+        .fallback(|| async { Fault::new(StatusCode::NOT_FOUND, ROUTES) })
+        .method_not_allowed_fallback(|| async { Fault::new(StatusCode::METHOD_NOT_ALLOWED, METHODS) })
+        .layer(from_fn_with_state(desk.clone(), guard))
+        .with_state(desk)
+}
+
+const METHODS: &str = "this page takes another method: GET to read, POST for /api/pause and /api/resume";
+
+/// An error as it is sent: a status and what would be right.
+#[derive(Debug)]
+struct Fault {
+    status: StatusCode,
+    message: String,
+}
+
+impl Fault {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into() }
+    }
+
+    fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(json!({ "error": self.message }))).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"outrigger\""));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.status, refusal.message)
+    }
+}
+
+impl From<NoAnswer> for Fault {
+    fn from(no: NoAnswer) -> Self {
+        match no {
+            NoAnswer::Busy(why) => Self::new(StatusCode::SERVICE_UNAVAILABLE, why),
+            NoAnswer::Refused(why) => Self::new(StatusCode::CONFLICT, why),
+        }
+    }
+}
+
+/// Every request passes here before anything of it is read but its head.
+async fn guard(State(desk): State<Desk>, Extension(peer): Extension<Peer>, request: Request, next: Next) -> Response {
+    let door = access::door(request.method(), request.uri().path());
+    let token = desk.shared.token.as_ref();
+    let mut response = match access::check(peer, door, request.uri(), request.headers(), token) {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => {
+            tracing::debug!(?peer, ?door, status = refusal.status.as_u16(), "admin request refused");
+            Fault::from(refusal).into_response()
+        }
+    };
+    response.headers_mut().extend(pages::ALWAYS);
+    response
+}
+
+async fn scrape(State(desk): State<Desk>) -> Response {
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&desk.shared)).into_response()
+}
+
+async fn shallow_health(State(desk): State<Desk>, method: Method, headers: HeaderMap) -> Response {
+    health::page(&desk.shared, &method, false, headers.get(header::ACCEPT), Detail::Names).map(Body::from)
+}
+
+async fn deep_health(
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    let inside = access::may_see_inside(peer, &headers, desk.shared.token.as_ref());
+    let detail = if inside { Detail::All } else { Detail::Names };
+    health::page(&desk.shared, &method, true, headers.get(header::ACCEPT), detail).map(Body::from)
+}
+
+async fn snapshot(State(desk): State<Desk>, uri: Uri) -> Result<Response, Fault> {
+    let Query(asked) = query::<SnapshotQuery>(&uri)?;
+    let published = desk.shared.published().ok_or_else(|| {
+        Fault::new(StatusCode::SERVICE_UNAVAILABLE, "the agent has not sealed its first second yet; try again")
+    })?;
+    let mut body = published.json().to_vec();
+    if asked.series.unwrap_or(0) > 0 {
+        let series = serde_json::to_vec(&desk.shared.points_after(None)).expect("views have string keys only");
+        body.pop();
+        body.extend_from_slice(b",\"series\":");
+        body.extend_from_slice(&series);
+        body.push(b'}');
+    }
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, body).into_response())
+}
+
+async fn live(State(desk): State<Desk>, uri: Uri) -> Result<Response, Fault> {
+    let Query(asked) = query::<StreamQuery>(&uri)?;
+    let place = desk.shared.streams.clone().try_acquire_owned().map_err(|_| {
+        let message = format!("{STREAMS_MAX} live streams are open, and no more are: close a dashboard, or poll /api/snapshot");
+        Fault::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    })?;
+    Ok(stream::open(desk.shared, desk.shutdown, place, asked.after))
+}
+
+async fn records(State(desk): State<Desk>, uri: Uri) -> Result<Response, Fault> {
+    let Query(asked) = query::<RecordsQuery>(&uri)?;
+    let limit = asked.limit.unwrap_or(RECORDS_DEFAULT);
+    if !(1..=RECORDS_MAX).contains(&limit) {
+        return Err(Fault::bad_request(format!("limit must be from 1 to {RECORDS_MAX}, not {limit}")));
+    }
+    let before = asked.before.as_deref().map(record_id).transpose()?;
+    let records = desk.shared.ask(|reply| Command::Records { limit, before, reply }).await?;
+    Ok(no_store(json!({ "records": records })))
+}
+
+async fn record(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Response, Fault> {
+    let id = record_id(&id)?;
+    let missing = Fault::new(StatusCode::NOT_FOUND, format!("there is no record {id}; /api/records lists them"));
+    let record = desk.shared.ask(|reply| Command::Record { id, reply }).await?;
+    record.map(no_store).ok_or(missing)
+}
+
+async fn pause(State(desk): State<Desk>, request: Request) -> Result<Response, Fault> {
+    let asked: PauseBody = body(request, "{\"by\": \"ana\", \"reason\": \"migration\", \"for\": \"30m\"}").await?;
+    let by = text("by", &asked.by, BY_MAX)?;
+    let reason = text("reason", &asked.reason, REASON_MAX)?;
+    let until = asked.length.as_deref().map(pause_length).transpose()?.map(|length| desk.shared.clock.now() + length);
+    desk.shared.ask(|reply| Command::Pause { by, reason, until, reply }).await?;
+    Ok(no_store(json!({ "paused": true, "until": until.map(crate::admin::view::rfc3339) })))
+}
+
+async fn resume(State(desk): State<Desk>, request: Request) -> Result<Response, Fault> {
+    let asked: ResumeBody = body(request, "{\"by\": \"ana\"}").await?;
+    let by = text("by", &asked.by, BY_MAX)?;
+    desk.shared.ask(|reply| Command::Resume { by, reply }).await?;
+    Ok(no_store(json!({ "paused": false })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SnapshotQuery {
+    /// 1: with the series.
+    series: Option<u8>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StreamQuery {
+    /// Only points after this one, in milliseconds since the Unix epoch.
+    after: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordsQuery {
+    limit: Option<usize>,
+    before: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PauseBody {
+    by: String,
+    reason: String,
+    #[serde(rename = "for")]
+    length: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResumeBody {
+    by: String,
+}
+
+fn no_store(body: Value) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+fn query<T: serde::de::DeserializeOwned>(uri: &Uri) -> Result<Query<T>, Fault> {
+    Query::try_from_uri(uri).map_err(|error| Fault::bad_request(error.body_text()))
+}
+
+/// Reads a small JSON body. Asking for its type keeps a stranger's plain form from being one.
+async fn body<T: serde::de::DeserializeOwned>(request: Request, example: &str) -> Result<T, Fault> {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        let message = format!("send JSON with `Content-Type: application/json`, for example {example}");
+        return Err(Fault::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+    }
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), BODY_MAX))
+        .await
+        .map_err(|_| Fault::new(StatusCode::REQUEST_TIMEOUT, "the body did not come within 5 s"))?
+        .map_err(|_| Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "the body must be whole and at most 16 KiB"))?;
+    serde_json::from_slice(&bytes).map_err(|error| Fault::bad_request(format!("{error}; send for example {example}")))
+}
+
+fn text(name: &str, given: &str, max: usize) -> Result<String, Fault> {
+    let given = given.trim();
+    let fits = !given.is_empty() && given.chars().count() <= max && !given.chars().any(char::is_control);
+    if fits {
+        Ok(given.to_owned())
+    } else {
+        Err(Fault::bad_request(format!("`{name}` must be one line of 1 to {max} characters")))
+    }
+}
+
+fn pause_length(given: &str) -> Result<Duration, Fault> {
+    let length = humantime::parse_duration(given)
+        .map_err(|error| Fault::bad_request(format!("`for`: {error}; write it like 30m, 2h or 1day")))?;
+    if length.is_zero() || length > PAUSE_MAX {
+        let message = "`for` must be above zero and at most 30days; leave it out for a pause that only a person ends";
+        return Err(Fault::bad_request(message));
+    }
+    Ok(length)
+}
+
+fn record_id(given: &str) -> Result<RecordId, Fault> {
+    let fits = (1..=ID_MAX).contains(&given.len()) && given.bytes().all(|b| b.is_ascii_alphanumeric());
+    if fits {
+        Ok(RecordId::from_stored(given))
+    } else {
+        Err(Fault::bad_request("a record id is up to 32 letters and digits, as /api/records gives them"))
+    }
+}

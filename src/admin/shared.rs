@@ -1,0 +1,193 @@
+//! Where the agent and the admin port meet: the published snapshot one way, commands the other.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::admin::live::Live;
+use crate::admin::series::{Point, Series};
+use crate::admin::totals::{Totals, TotalsView};
+use crate::admin::view;
+use crate::clock::Clock;
+use crate::config::Secret;
+use crate::engine::release::RecordId;
+use crate::engine::time::Time;
+use crate::engine::window::Window;
+
+/// How long the agent may take to answer a command; then the caller is told so, and the command may still be carried
+/// out.
+pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many live streams are open at once. One more is refused, so that streams never take the places of scrapes.
+pub(super) const STREAMS_MAX: usize = 32;
+
+/// Where a command's answer goes: what was asked for, or why not, in words for the caller.
+pub type Reply<T> = oneshot::Sender<Result<T, String>>;
+
+/// What a person asks of the agent.
+#[derive(Debug)]
+pub enum Command {
+    /// Stop acting.
+    Pause {
+        /// Who asks.
+        by: String,
+        /// Why.
+        reason: String,
+        /// Until when; `None`: until resumed.
+        until: Option<Time>,
+        /// Answered when it is in force.
+        reply: Reply<()>,
+    },
+    /// Act again.
+    Resume {
+        /// Who asks.
+        by: String,
+        /// Answered when it is in force.
+        reply: Reply<()>,
+    },
+    /// Read records, newest first.
+    Records {
+        /// How many at most.
+        limit: usize,
+        /// Only records older than this one.
+        before: Option<RecordId>,
+        /// The records as JSON.
+        reply: Reply<Vec<serde_json::Value>>,
+    },
+    /// Read one record.
+    Record {
+        /// Which.
+        id: RecordId,
+        /// The record as JSON; `None`: there is none of that id.
+        reply: Reply<Option<serde_json::Value>>,
+    },
+}
+
+/// Shared by the agent, which publishes, and everything that renders.
+#[derive(Debug)]
+pub struct Shared {
+    pub(super) clock: Clock,
+    pub(super) token: Option<Secret>,
+    pub(super) streams: Arc<Semaphore>,
+    commands: mpsc::Sender<Command>,
+    published: ArcSwapOption<Published>,
+    books: Mutex<Books>,
+    changed: watch::Sender<u64>,
+}
+
+/// What the agent published last.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) live: Live,
+    /// When it was published.
+    pub(super) at: Time,
+    /// Requests open then.
+    pub(super) in_flight: u64,
+    pub(super) totals: TotalsView,
+    /// Rendered at most once, by whoever asks first.
+    json: OnceLock<Bytes>,
+}
+
+impl Published {
+    /// The snapshot as the API serves it.
+    pub(super) fn json(&self) -> Bytes {
+        let render = || serde_json::to_vec(&view::snapshot(self)).expect("views have string keys only");
+        self.json.get_or_init(|| render().into()).clone()
+    }
+}
+
+#[derive(Debug)]
+struct Books {
+    totals: Totals,
+    series: Series,
+    in_flight: u64,
+}
+
+/// Why the agent gave no answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum NoAnswer {
+    /// Its queue is full, it did not answer in time, or it is shutting down.
+    Busy(&'static str),
+    /// It refused.
+    Refused(String),
+}
+
+impl Shared {
+    /// Nothing is published yet. `token`: what acts, and what is read from off this machine, needs it. `commands` leads
+    /// to the agent's loop; when it is full, callers are told to try again.
+    pub fn new(clock: Clock, token: Option<Secret>, commands: mpsc::Sender<Command>) -> Self {
+        Self {
+            clock,
+            token,
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            commands,
+            published: ArcSwapOption::empty(),
+            books: Mutex::new(Books { totals: Totals::new(), series: Series::default(), in_flight: 0 }),
+            changed: watch::Sender::new(0),
+        }
+    }
+
+    /// A second was sealed: adds it to the totals and the series, and shows `live` from now on.
+    pub fn publish(&self, live: Live, window: &Window) {
+        {
+            let mut books = self.books();
+            books.totals.add(window);
+            books.series.push(Point::new(&live.engine, window));
+            books.in_flight = window.in_flight;
+        }
+        self.update(live);
+    }
+
+    /// Something changed between two seals (the app became ready, say): shows `live` from now on.
+    pub fn update(&self, live: Live) {
+        let mut books = self.books();
+        books.totals.see_decision(&live);
+        let (in_flight, totals) = (books.in_flight, books.totals.view());
+        drop(books);
+        let json = OnceLock::new();
+        let published = Published { live, at: self.clock.now(), in_flight, totals, json };
+        self.published.store(Some(Arc::new(published)));
+        self.changed.send_modify(|seen| *seen += 1);
+    }
+
+    /// What was published last; `None` before the first time.
+    pub(super) fn published(&self) -> Option<Arc<Published>> {
+        self.published.load_full()
+    }
+
+    /// The points after the one at `t`; all of them without one.
+    pub(super) fn points_after(&self, t: Option<u64>) -> Vec<Point> {
+        self.books().series.after(t)
+    }
+
+    /// Shows the totals to `read`.
+    pub(super) fn with_totals<T>(&self, read: impl FnOnce(&Totals) -> T) -> T {
+        read(&self.books().totals)
+    }
+
+    /// Wakes whenever something was published.
+    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Sends the command that `make` builds around its reply, and waits for the answer.
+    pub(super) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Command) -> Result<T, NoAnswer> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.try_send(make(reply)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => NoAnswer::Busy("the agent's queue is full; try again in a second"),
+            mpsc::error::TrySendError::Closed(_) => NoAnswer::Busy("the agent is shutting down"),
+        })?;
+        match tokio::time::timeout(REPLY_TIMEOUT, answer).await {
+            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Err(why))) => Err(NoAnswer::Refused(why)),
+            Ok(Err(_)) => Err(NoAnswer::Busy("the agent ended before it answered")),
+            Err(_) => Err(NoAnswer::Busy("the agent did not answer within 5 s; look at the snapshot before trying again")),
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().expect("no holder of this lock panics")
+    }
+}

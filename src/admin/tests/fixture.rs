@@ -1,0 +1,176 @@
+//! Made-up but plausible state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::admin::live::{AppView, Live, Phase, ServiceView, StoreView};
+use crate::admin::shared::{Command, Shared};
+use crate::clock::Clock;
+use crate::config::Secret;
+use crate::engine::baseline::{Baseline, BaselineSummary};
+use crate::engine::memory::Standing;
+use crate::engine::observation::{Method, Outcome, StatusClass};
+use crate::engine::policy::{Mode, Policy};
+use crate::engine::record::{Pause, Progress};
+use crate::engine::release::{RecordId, Release};
+use crate::engine::snapshot::{DecisionView, Snapshot, WatchView};
+use crate::engine::time::Time;
+use crate::engine::verdict::{StreamEvidence, StreamName, Undecided, Verdict};
+use crate::engine::window::{Count, Latencies, Window};
+
+pub(crate) const START: Time = Time::from_millis(1_763_848_800_000);
+pub(crate) const TOKEN: &str = "a-long-token";
+
+pub(crate) fn release(name: &str) -> Release {
+    Release::new(name).unwrap()
+}
+
+fn stream(name: StreamName, figures: (f64, f64, f64), p0: f64, share: f64) -> StreamEvidence {
+    StreamEvidence {
+        name,
+        baseline: figures.0,
+        limit: figures.1,
+        p0,
+        requests: 4200,
+        bad: 33,
+        recent_share: Some(0.012),
+        recent_value: Some(figures.2),
+        ln_requests: 12.0 * share,
+        ln_requests_limit: 12.0,
+        ln_ticks: 8.0 * share,
+        ln_ticks_limit: 8.0,
+    }
+}
+
+fn summary(name: &str) -> BaselineSummary {
+    BaselineSummary {
+        requests: 91_000,
+        error_rate: 0.001,
+        mean_us: Some(30_000),
+        p50_us: Some(22_000),
+        p90_us: Some(64_000),
+        p95_us: Some(80_000),
+        p99_us: Some(120_000),
+        ..Baseline::empty(release(name), START - Duration::from_secs(7200)).summary()
+    }
+}
+
+fn engine() -> Snapshot {
+    let at = START + Duration::from_secs(300);
+    Snapshot {
+        at,
+        release: release("v42"),
+        standing: Standing::OnTrial,
+        mode: Mode::Enforce,
+        policy: Policy { mode: Mode::Enforce, ..Policy::default() },
+        verdict: Verdict::Undecided(Undecided::Gathering),
+        evidence: vec![
+            stream(StreamName::Errors, (0.001, 0.005, 0.015), 0.005, 0.21),
+            stream(StreamName::LatencyP50, (22_000.0, 33_000.0, 24_000.0), 0.5, 0.0),
+            stream(StreamName::LatencyP90, (64_000.0, 96_000.0, 71_000.0), 0.1, 0.05),
+            stream(StreamName::LatencyP99, (120_000.0, 180_000.0, 210_000.0), 0.01, 0.3),
+        ],
+        latency_progress: 0.34,
+        baseline: Some(summary("v41")),
+        own: summary("v42"),
+        watch: Some(WatchView {
+            ready_at: START,
+            ends_at: START + Duration::from_secs(900),
+            judged_for: Duration::from_secs(270),
+            judged_requests: 4200,
+            passed: false,
+        }),
+        pause: None,
+        cooldown_until: None,
+        last_decision: None,
+        target: Some(release("v41")),
+    }
+}
+
+/// Ready, gathering evidence.
+pub(crate) fn live() -> Live {
+    Live {
+        engine: engine(),
+        service: ServiceView {
+            name: "checkout".to_owned(),
+            environment: "production".to_owned(),
+            replica: "r1".to_owned(),
+            version: "0.1.0",
+        },
+        app: AppView {
+            phase: Phase::Ready,
+            supervised: true,
+            pid: Some(4711),
+            since: START,
+            upstream: "127.0.0.1:41234".to_owned(),
+            restarts: 0,
+            detail: None,
+        },
+        store: StoreView {
+            durable: true,
+            path: "/data/outrigger.db".to_owned(),
+            size_bytes: 1_200_000,
+            written: 321,
+            dropped: 0,
+            failed: 0,
+            last_error: None,
+        },
+        started: START,
+        platform: "command",
+        warnings: vec![],
+    }
+}
+
+pub(crate) fn in_phase(phase: Phase) -> Live {
+    let mut live = live();
+    live.app.phase = phase;
+    live
+}
+
+pub(crate) fn paused() -> Live {
+    let mut live = live();
+    let (by, reason) = ("ana".to_owned(), "migration of orders".to_owned());
+    live.engine.pause = Some(Pause { by, reason, since: START, until: Some(START + Duration::from_secs(1800)) });
+    live
+}
+
+pub(crate) fn decided() -> Live {
+    let mut live = live();
+    live.engine.last_decision = Some(DecisionView {
+        id: RecordId::new(START + Duration::from_secs(290), 7, 1),
+        at: START + Duration::from_secs(290),
+        decision: "roll_back",
+        target: Some(release("v41")),
+        progress: Progress::Accepted { detail: "order taken".to_owned() },
+    });
+    live
+}
+
+/// The `second`-th second: `requests` that ended, of which `failed` failed.
+pub(crate) fn window(second: u64, requests: u64, failed: u64) -> Window {
+    let kind = |status, outcome, count| Count { method: Method::Get, status, outcome, count };
+    let from = START + Duration::from_secs(second);
+    let latencies = (0..requests).map(|i| (20_000 + i * i * 15, 1)).collect();
+    let mut counts = vec![kind(StatusClass::Success, Outcome::Answered, requests - failed)];
+    if failed > 0 {
+        counts.push(kind(StatusClass::ServerError, Outcome::AppError, failed));
+    }
+    Window {
+        from,
+        to: from + Duration::from_secs(1),
+        counts,
+        latencies: Latencies::new(latencies),
+        in_flight: 4,
+        arrived: requests,
+        stalled: false,
+    }
+}
+
+/// The agent's two ends: what it publishes to, and what it is asked.
+pub(crate) fn shared(token: Option<&str>) -> (Arc<Shared>, mpsc::Receiver<Command>) {
+    let (commands, asked) = mpsc::channel(1);
+    let token = token.map(|t| Secret::new(t.to_owned()));
+    (Arc::new(Shared::new(Clock::start(), token, commands)), asked)
+}
