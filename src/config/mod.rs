@@ -1,188 +1,147 @@
 //! All options: read once, checked once, all faults at once.
+//!
+//! Owns the layers (defaults, what the platform says, `outrigger.toml`, the environment, flags), their order, the only
+//! look at the process's environment, and every range. It deliberately does not know what an option is for: it hands
+//! out a [`Config`] and forgets.
+//!
+//! **Invariant:** a misspelt option is a fault, never a silent default. Every key that a layer holds and that no
+//! section asked for is reported, with the name that was probably meant.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+mod environment;
+mod fault;
+mod file;
+mod options;
+mod reader;
+mod sections;
+mod units;
+mod value;
 
-use crate::engine::policy::Policy;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
-/// Everything that can be configured, checked.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    /// Who we are.
-    pub service: Service,
-    /// Where we listen.
-    pub listen: Listen,
-    /// The app.
-    pub app: App,
-    /// The data path.
-    pub proxy: Proxy,
-    /// Every threshold of the judge and of acting.
-    pub policy: Policy,
-    /// The platform.
-    pub platform: Platform,
-    /// The store.
-    pub store: Store,
-    /// The admin port.
-    pub admin: Admin,
-    /// Logs.
-    pub log: Log,
+pub use crate::config::environment::{process_environment, user_name};
+pub use crate::config::fault::{Fault, Faults};
+pub use crate::config::options::{
+    Admin, App, Config, Listen, Log, Platform, Proxy, Secret, Service, Store,
+};
+pub use crate::config::value::Origin;
+
+use crate::config::environment::Surroundings;
+use crate::config::reader::Reader;
+use crate::config::value::{Layer, Value};
+
+/// The file that is read when none is named.
+pub const FILE: &str = "outrigger.toml";
+
+/// Where options may come from. It holds secrets, so it cannot be printed.
+pub struct Sources {
+    /// The file that `--config` names.
+    pub file: Option<PathBuf>,
+    /// Where [`FILE`] is looked for when no file is named: the working directory.
+    pub directory: PathBuf,
+    /// The environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// The flags that are options.
+    pub flags: Flags,
 }
 
-/// Who we are.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Service {
-    /// The service's name, for people.
-    pub name: String,
-    /// The environment's name, for people.
-    pub environment: String,
-    /// The release, where the operator or the platform names one; otherwise it is derived from the command.
-    pub release: Option<String>,
-    /// The replica's name; derived when not given.
-    pub replica: Option<String>,
+impl Sources {
+    /// This process's environment and working directory, with what the command line says.
+    pub fn of_process(file: Option<PathBuf>, flags: Flags) -> Self {
+        Self { file, directory: PathBuf::new(), env: process_environment(), flags }
+    }
 }
 
-/// Where we listen.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Listen {
-    /// The public port.
-    pub public: SocketAddr,
-    /// The admin port; `None`: off.
-    pub admin: Option<SocketAddr>,
-}
-
-/// The app behind us.
-#[derive(Clone, Debug, PartialEq)]
-pub struct App {
-    /// The app's port on loopback; `None`: a free one is chosen at each start.
-    pub port: Option<u16>,
-    /// Where the app is, when we do not supervise it: host and port of an `http://` URL.
+/// Flags that stand above all other layers, as they were typed.
+#[derive(Clone, Default)]
+pub struct Flags {
+    /// `--listen`: `listen.public`.
+    pub listen: Option<String>,
+    /// `--admin`: `listen.admin`.
+    pub admin: Option<String>,
+    /// `--upstream`: `app.upstream`.
     pub upstream: Option<String>,
-    /// A path that answers 2xx or 3xx when the app is ready; `None`: it is ready when its port accepts.
-    pub ready_path: Option<String>,
-    /// How long the app, and open requests, are given at a shutdown.
-    pub drain: Duration,
+    /// `--data`: `store.dir`.
+    pub data: Option<PathBuf>,
 }
 
-/// The data path's limits.
+/// What was read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Proxy {
-    /// Worker threads, 1 to 64.
-    pub workers: usize,
-    /// The health path that the agent answers itself; the deep one is below it. `None`: the app's own is not shadowed.
-    pub health_path: Option<String>,
-    /// How long a connect to the app may take.
-    pub connect_timeout: Duration,
-    /// How long a request is held while the app is not ready.
-    pub hold: Duration,
-    /// How many requests are held at once in all; more are answered 503 at once.
-    pub held_max: usize,
-    /// How long the app may take to its reply's head; zero: no limit.
-    pub response_timeout: Duration,
-    /// How long a client may take from a head's first byte to its last, and how long a connection may be idle.
-    pub idle_timeout: Duration,
-    /// How long a pooled connection to the app may be idle and still be used.
-    pub upstream_idle: Duration,
-    /// How many idle connections to the app each worker keeps.
-    pub upstream_idle_max: usize,
-    /// How many client connections are open at once; more wait in the backlog.
-    pub connections_max: usize,
+pub struct Loaded {
+    /// The options, checked.
+    pub config: Config,
+    /// What will hurt, for people: sentences to be logged once at start.
+    pub warnings: Vec<String>,
+    /// Every option by its name, with its default and where its value stands.
+    pub origins: BTreeMap<&'static str, Setting>,
 }
 
-impl Default for Proxy {
-    fn default() -> Self {
-        Self {
-            workers: 1,
-            health_path: Some("/api/health".to_owned()),
-            connect_timeout: Duration::from_secs(1),
-            hold: Duration::from_secs(3),
-            held_max: 1000,
-            response_timeout: Duration::from_secs(320),
-            idle_timeout: Duration::from_secs(75),
-            upstream_idle: Duration::from_millis(1500),
-            upstream_idle_max: 64,
-            connections_max: 10_000,
+/// One option as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// The value as people may see it: what looks like a secret is left out.
+    pub value: String,
+    /// The default as it is written in the file.
+    pub default: String,
+    /// Where the value stands.
+    pub origin: Origin,
+}
+
+/// Reads all layers and checks every option.
+///
+/// # Errors
+///
+/// All faults of all layers at once.
+pub fn load(sources: Sources) -> Result<Loaded, Faults> {
+    let mut faults = Vec::new();
+    let surroundings = Surroundings::read(&sources.env, &mut faults);
+    let variables = environment::layer(&sources.env, &mut faults);
+    let flags = flag_layer(&sources.flags, &mut faults);
+    let file = match chosen_file(&sources, &surroundings) {
+        None => file::File::default(),
+        Some((path, required)) => file::read(&path, required, &mut faults),
+    };
+    let broken = file.broken;
+    let mut reader = Reader::new(file, variables, flags, surroundings.secrets.clone(), faults);
+    let mut config = sections::read(&mut reader, &surroundings);
+    // With a file that cannot be parsed, what depends on several options at once would be reported wrongly.
+    if !broken {
+        sections::cross_check(&mut reader, &config);
+    }
+    let warnings = sections::warnings(&reader, &mut config, &surroundings);
+    reader.finish().map(|origins| Loaded { config, warnings, origins })
+}
+
+/// The file to read, and whether it must exist.
+fn chosen_file(sources: &Sources, surroundings: &Surroundings) -> Option<(PathBuf, bool)> {
+    let named = sources.file.as_ref().or(surroundings.file.as_ref());
+    let found = named.map(|path| (path.clone(), true));
+    found.or_else(|| Some((default_file(&sources.directory), false)))
+}
+
+/// Without `./` in front, so that faults read as people write the name.
+fn default_file(directory: &Path) -> PathBuf {
+    if directory.as_os_str().is_empty() { PathBuf::from(FILE) } else { directory.join(FILE) }
+}
+
+fn flag_layer(flags: &Flags, faults: &mut Vec<Fault>) -> Layer {
+    let mut layer = Layer::new();
+    let mut add = |option: &str, flag, text: Option<String>| {
+        if let Some(text) = text {
+            layer.insert(option.to_owned(), (Value::Plain(text), Origin::Flag(flag)));
         }
+    };
+    add("listen.public", "--listen", flags.listen.clone());
+    add("listen.admin", "--admin", flags.admin.clone());
+    add("app.upstream", "--upstream", flags.upstream.clone());
+    match flags.data.as_deref().map(Path::to_str) {
+        None => {}
+        Some(Some(text)) => add("store.dir", "--data", Some(text.to_owned())),
+        Some(None) => faults.push(Fault::at(
+            &Origin::Flag("--data"),
+            "store.dir: the path is not UTF-8; give a directory whose name is".to_owned(),
+        )),
     }
-}
-
-/// What is deployed, and who can put a release back.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Platform {
-    /// Decide and record, do not act.
-    DryRun,
-    /// The operator's own commands.
-    Command {
-        /// Puts a release back: the program and its arguments.
-        roll_back: Vec<String>,
-        /// Prints the release that is live; empty: nobody can tell.
-        current: Vec<String>,
-        /// How long either may run.
-        timeout: Duration,
-    },
-    /// A platform on this machine that speaks the local deployment API (the demo's stage does).
-    Local {
-        /// `host:port` of its API.
-        address: String,
-        /// How long a call may take.
-        timeout: Duration,
-    },
-}
-
-/// Where the store is.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Store {
-    /// The data directory.
-    pub dir: PathBuf,
-    /// The operator named it: it must be writable. Otherwise memory is used with a warning.
-    pub dir_is_explicit: bool,
-    /// How many ticks of evidence are kept.
-    pub evidence_max: u64,
-    /// How many records are kept.
-    pub records_max: u64,
-}
-
-/// The admin port's credentials.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Admin {
-    /// What acts, and what is read from off this machine, needs it.
-    pub token: Option<Secret>,
-}
-
-/// How logs are written.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Log {
-    /// `error`, `warn`, `info`, `debug` or `trace`, or targets with their levels, as in `info,outrigger::proxy=debug`.
-    pub filter: String,
-    /// JSON, or for people; `None`: for people on a terminal, else JSON.
-    pub json: Option<bool>,
-}
-
-/// A secret. It cannot be printed, compared in variable time, or serialised.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes a secret in.
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// Whether `other` is the same secret, in time that does not depend on where they differ.
-    pub fn matches(&self, other: &[u8]) -> bool {
-        use subtle::ConstantTimeEq as _;
-        self.0.as_bytes().ct_eq(other).into()
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[secret]")
-    }
-}
-
-impl PartialEq for Secret {
-    fn eq(&self, other: &Self) -> bool {
-        self.matches(other.0.as_bytes())
-    }
+    layer
 }

@@ -1,0 +1,206 @@
+//! The environment: the only look at it, what each variable is to us, and what the platform says of itself.
+//!
+//! A variable that begins with `OUTRIGGER_` and that we do not know is a fault: a misspelt threshold would otherwise
+//! keep its default in silence. Every other program's variables are none of our business.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use crate::config::fault::Fault;
+use crate::config::options::Secret;
+use crate::config::value::{Layer, Origin, Value};
+
+/// What the names of all options begin with, as in `OUTRIGGER__JUDGE__WATCH`.
+pub(super) const OPTION_PREFIX: &str = "OUTRIGGER__";
+/// Names of ours that are no options.
+pub(super) const FIXED: [&str; 3] = ["OUTRIGGER_CONFIG", "OUTRIGGER_TOKEN", "OUTRIGGER_PEER_KEY"];
+/// What the agent itself sets for commands that it runs: no input.
+const DECISION_PREFIX: &str = "OUTRIGGER_DECISION_";
+/// The least and the greatest length of the token, in characters.
+const TOKEN_LEN: std::ops::RangeInclusive<usize> = 16..=512;
+/// What is kept back of the platform's drain time, in milliseconds: for our own end after the app's.
+const DRAIN_MARGIN_MS: u64 = 2_000;
+/// The longest drain time that is believed, in seconds.
+const DRAIN_MAX_S: u64 = 3_600;
+
+/// The process's environment.
+#[expect(clippy::disallowed_methods, reason = "the one place that may read the environment")]
+pub fn process_environment() -> Vec<(OsString, OsString)> {
+    std::env::vars_os().collect()
+}
+
+/// The name of the person at the keyboard, as far as the environment tells.
+pub fn user_name(env: &[(OsString, OsString)]) -> Option<String> {
+    ["USER", "LOGNAME"].iter().find_map(|name| {
+        let value = raw(env, name)?.to_str()?;
+        (!value.is_empty()).then(|| value.to_owned())
+    })
+}
+
+/// What surrounds us, apart from the options.
+#[derive(Default)]
+pub(super) struct Surroundings {
+    /// `OUTRIGGER_CONFIG`.
+    pub(super) file: Option<PathBuf>,
+    /// `OUTRIGGER_TOKEN`.
+    pub(super) token: Option<Secret>,
+    /// Texts that no fault may show.
+    pub(super) secrets: Vec<String>,
+    /// `AUTO_ROLLBACK_ENABLED` is false.
+    pub(super) forbids_acting: bool,
+    /// `DEPLOYMENT_STRATEGY`, when it is another than `standard`.
+    pub(super) strategy: Option<String>,
+    /// We run on Railway.
+    pub(super) on_railway: bool,
+    /// Where the volume is mounted, if there is one.
+    pub(super) volume: Option<String>,
+    /// What the platform says, as the lowest layer above the defaults.
+    pub(super) presets: Layer,
+}
+
+impl Surroundings {
+    /// Reads the variables that are no options.
+    pub(super) fn read(env: &[(OsString, OsString)], faults: &mut Vec<Fault>) -> Self {
+        let mut found = Self { file: raw(env, "OUTRIGGER_CONFIG").map(PathBuf::from), ..Self::default() };
+        if found.file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
+            faults.push(variable_fault("OUTRIGGER_CONFIG", "is empty; give the path of a TOML file, or unset it"));
+            found.file = None;
+        }
+        let secrets = ["OUTRIGGER_TOKEN", "OUTRIGGER_PEER_KEY"].into_iter();
+        found.secrets = secrets.filter_map(|name| raw(env, name)?.to_str().map(str::to_owned)).collect();
+        found.secrets.retain(|secret| !secret.is_empty());
+        found.token = token(env, faults);
+        found.forbids_acting = match text(env, "AUTO_ROLLBACK_ENABLED", faults).map(str::to_ascii_lowercase) {
+            None => false,
+            Some(value) if ["false", "0", "no", "off"].contains(&value.as_str()) => true,
+            Some(value) if ["true", "1", "yes", "on"].contains(&value.as_str()) => false,
+            Some(_) => {
+                let problem = "is neither true nor false; give false to keep the agent from acting, or true";
+                faults.push(variable_fault("AUTO_ROLLBACK_ENABLED", problem));
+                true
+            }
+        };
+        let strategy = text(env, "DEPLOYMENT_STRATEGY", faults).filter(|value| *value != "standard");
+        found.strategy = strategy.map(str::to_owned);
+        found.read_platform(env, faults);
+        found
+    }
+
+    fn read_platform(&mut self, env: &[(OsString, OsString)], faults: &mut Vec<Fault>) {
+        let is_railway = |name: &OsStr| name.to_str().is_some_and(|name| RAILWAY_MARKS.contains(&name));
+        self.on_railway = env.iter().any(|(name, _)| is_railway(name));
+        let mut preset = |option: &str, variable, value: Option<String>| {
+            if let Some(value) = value {
+                self.presets.insert(option.to_owned(), (Value::Plain(value), Origin::Platform(variable)));
+            }
+        };
+        for (option, variable) in [
+            ("service.release", "RAILWAY_DEPLOYMENT_ID"),
+            // Over the deployment's id: a redeployment of the same commit is the same release.
+            ("service.release", "RAILWAY_GIT_COMMIT_SHA"),
+            ("service.replica", "RAILWAY_REPLICA_ID"),
+            ("service.environment", "RAILWAY_ENVIRONMENT_NAME"),
+            ("service.name", "RAILWAY_SERVICE_NAME"),
+        ] {
+            preset(option, variable, text(env, variable, faults).map(str::to_owned));
+        }
+        if let Some(port) = text(env, "PORT", faults) {
+            match port.parse::<u16>() {
+                Ok(port) if port > 0 => preset("listen.public", "PORT", Some(format!("[::]:{port}"))),
+                Ok(_) | Err(_) => faults.push(variable_fault("PORT", "is not a port; give 1 to 65535")),
+            }
+        }
+        const DRAIN: &str = "RAILWAY_DEPLOYMENT_DRAINING_SECONDS";
+        match text(env, DRAIN, faults).map(str::parse::<u64>) {
+            Some(Ok(seconds)) if seconds <= DRAIN_MAX_S => {
+                let all = seconds * 1_000;
+                let drain = all - DRAIN_MARGIN_MS.min(all / 2);
+                preset("app.drain", DRAIN, Some(format!("{drain}ms")));
+            }
+            Some(Ok(_) | Err(_)) => {
+                faults.push(variable_fault(DRAIN, "is not a number of seconds; give 0 to 3600"));
+            }
+            // The platform's own default: it kills at once.
+            None if self.on_railway => preset("app.drain", DRAIN, Some("0s".to_owned())),
+            None => {}
+        }
+        self.volume = text(env, "RAILWAY_VOLUME_MOUNT_PATH", faults).map(str::to_owned);
+        if let Some(volume) = &self.volume {
+            let dir = format!("{}/outrigger", volume.trim_end_matches('/'));
+            let origin = Origin::Platform("RAILWAY_VOLUME_MOUNT_PATH");
+            self.presets.insert("store.dir".to_owned(), (Value::Plain(dir), origin));
+        }
+    }
+}
+
+/// Variables that are only set on Railway.
+const RAILWAY_MARKS: [&str; 4] =
+    ["RAILWAY_DEPLOYMENT_ID", "RAILWAY_ENVIRONMENT_NAME", "RAILWAY_SERVICE_NAME", "RAILWAY_REPLICA_ID"];
+
+/// The options among the variables, and faults for names of ours that are neither. Whether an option of that name
+/// exists is only known once all have been read.
+pub(super) fn layer(env: &[(OsString, OsString)], faults: &mut Vec<Fault>) -> Layer {
+    let mut layer = Layer::new();
+    for (name, value) in env {
+        let Some(name) = name.to_str() else {
+            if name.as_encoded_bytes().starts_with(b"OUTRIGGER_") {
+                let shown = name.to_string_lossy();
+                faults.push(variable_fault(&shown, "has a name that is not UTF-8; unset it"));
+            }
+            continue;
+        };
+        if !name.starts_with("OUTRIGGER_") || name.starts_with(DECISION_PREFIX) || FIXED.contains(&name) {
+            continue;
+        }
+        // A name of another form stays as it is: no option is called so, and the reader says what was meant.
+        let option = option_of(name).unwrap_or_else(|| name.to_owned());
+        match value.to_str() {
+            Some(text) => {
+                layer.insert(option, (Value::Plain(text.to_owned()), Origin::Variable(name.to_owned())));
+            }
+            None => faults.push(variable_fault(name, "has a value that is not UTF-8; give one that is")),
+        }
+    }
+    layer
+}
+
+/// The option that a variable sets: `judge.watch` for `OUTRIGGER__JUDGE__WATCH`.
+fn option_of(variable: &str) -> Option<String> {
+    let (section, key) = variable.strip_prefix(OPTION_PREFIX)?.split_once("__")?;
+    let upper = |text: &str| !text.bytes().any(|b| b.is_ascii_lowercase());
+    (upper(section) && upper(key)).then(|| format!("{section}.{key}").to_ascii_lowercase())
+}
+
+/// The variable that sets an option.
+pub(super) fn variable_of(option: &str) -> String {
+    format!("{OPTION_PREFIX}{}", option.replace('.', "__").to_ascii_uppercase())
+}
+
+fn raw<'a>(env: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
+    env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
+}
+
+/// A variable's text; an empty one counts as absent, as the platform sets it when there is nothing to tell.
+fn text<'a>(env: &'a [(OsString, OsString)], name: &str, faults: &mut Vec<Fault>) -> Option<&'a str> {
+    let value = raw(env, name)?.to_str().or_else(|| {
+        faults.push(variable_fault(name, "has a value that is not UTF-8; give one that is"));
+        None
+    })?;
+    (!value.trim().is_empty()).then(|| value.trim())
+}
+
+fn token(env: &[(OsString, OsString)], faults: &mut Vec<Fault>) -> Option<Secret> {
+    let value = raw(env, "OUTRIGGER_TOKEN")?;
+    let fits = |t: &&str| TOKEN_LEN.contains(&t.len()) && t.bytes().all(|b| b.is_ascii_graphic());
+    let token = value.to_str().filter(fits);
+    if token.is_none() {
+        let remedy = "make one with `openssl rand -hex 32`, or unset it";
+        let problem = format!("is no token of 16 to 512 visible ASCII characters (its value is not shown); {remedy}");
+        faults.push(variable_fault("OUTRIGGER_TOKEN", &problem));
+    }
+    token.map(|token| Secret::new(token.to_owned()))
+}
+
+fn variable_fault(name: &str, problem: &str) -> Fault {
+    Fault::at(&Origin::Variable(name.to_owned()), problem.to_owned())
+}

@@ -1,0 +1,189 @@
+//! The options as the rest of the agent sees them: checked, with their types. It does not know where a value came
+//! from, nor how it is written.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::engine::policy::Policy;
+
+/// Everything that can be configured, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Who we are.
+    pub service: Service,
+    /// Where we listen.
+    pub listen: Listen,
+    /// The app.
+    pub app: App,
+    /// The data path.
+    pub proxy: Proxy,
+    /// Every threshold of the judge and of acting.
+    pub policy: Policy,
+    /// The platform.
+    pub platform: Platform,
+    /// The store.
+    pub store: Store,
+    /// The admin port.
+    pub admin: Admin,
+    /// Logs.
+    pub log: Log,
+}
+
+/// Who we are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// The service's name, for people.
+    pub name: String,
+    /// The environment's name, for people.
+    pub environment: String,
+    /// The release, where the operator or the platform names one; otherwise it is derived from the command.
+    pub release: Option<String>,
+    /// The replica's name; derived when not given.
+    pub replica: Option<String>,
+}
+
+/// Where we listen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listen {
+    /// The public port.
+    pub public: SocketAddr,
+    /// The admin port; `None`: off.
+    pub admin: Option<SocketAddr>,
+}
+
+/// The app behind us.
+#[derive(Clone, Debug, PartialEq)]
+pub struct App {
+    /// The app's port on loopback; `None`: a free one is chosen at each start.
+    pub port: Option<u16>,
+    /// Where the app is, when we do not supervise it: host and port of an `http://` URL.
+    pub upstream: Option<String>,
+    /// A path that answers 2xx or 3xx when the app is ready; `None`: it is ready when its port accepts.
+    pub ready_path: Option<String>,
+    /// How long the app, and open requests, are given at a shutdown.
+    pub drain: Duration,
+}
+
+/// The data path's limits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proxy {
+    /// Worker threads, 1 to 64.
+    pub workers: usize,
+    /// The health path that the agent answers itself; the deep one is below it. `None`: the app's own is not shadowed.
+    pub health_path: Option<String>,
+    /// How long a connect to the app may take.
+    pub connect_timeout: Duration,
+    /// How long a request is held while the app is not ready.
+    pub hold: Duration,
+    /// How many requests are held at once in all; more are answered 503 at once.
+    pub held_max: usize,
+    /// How long the app may take to its reply's head; zero: no limit.
+    pub response_timeout: Duration,
+    /// How long a client may take from a head's first byte to its last, and how long a connection may be idle.
+    pub idle_timeout: Duration,
+    /// How long a pooled connection to the app may be idle and still be used.
+    pub upstream_idle: Duration,
+    /// How many idle connections to the app each worker keeps.
+    pub upstream_idle_max: usize,
+    /// How many client connections are open at once; more wait in the backlog.
+    pub connections_max: usize,
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            health_path: Some("/api/health".to_owned()),
+            connect_timeout: Duration::from_secs(1),
+            hold: Duration::from_secs(3),
+            held_max: 1000,
+            response_timeout: Duration::from_secs(320),
+            idle_timeout: Duration::from_secs(75),
+            upstream_idle: Duration::from_millis(1500),
+            upstream_idle_max: 64,
+            connections_max: 10_000,
+        }
+    }
+}
+
+/// What is deployed, and who can put a release back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Platform {
+    /// Decide and record, do not act.
+    DryRun,
+    /// The operator's own commands.
+    Command {
+        /// Puts a release back: the program and its arguments.
+        roll_back: Vec<String>,
+        /// Prints the release that is live; empty: nobody can tell.
+        current: Vec<String>,
+        /// How long either may run.
+        timeout: Duration,
+    },
+    /// A platform on this machine that speaks the local deployment API (the demo's stage does).
+    Local {
+        /// `host:port` of its API.
+        address: String,
+        /// How long a call may take.
+        timeout: Duration,
+    },
+}
+
+/// Where the store is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Store {
+    /// The data directory.
+    pub dir: PathBuf,
+    /// The operator named it: it must be writable. Otherwise memory is used with a warning.
+    pub dir_is_explicit: bool,
+    /// How many ticks of evidence are kept.
+    pub evidence_max: u64,
+    /// How many records are kept.
+    pub records_max: u64,
+}
+
+/// The admin port's credentials.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// What acts, and what is read from off this machine, needs it.
+    pub token: Option<Secret>,
+}
+
+/// How logs are written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or targets with their levels, as in `info,outrigger::proxy=debug`.
+    pub filter: String,
+    /// JSON, or for people; `None`: for people on a terminal, else JSON.
+    pub json: Option<bool>,
+}
+
+/// A secret. It cannot be printed, compared in variable time, or serialised.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a secret in.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Whether `other` is the same secret, in time that does not depend on where they differ.
+    pub fn matches(&self, other: &[u8]) -> bool {
+        use subtle::ConstantTimeEq as _;
+        self.0.as_bytes().ct_eq(other).into()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(other.0.as_bytes())
+    }
+}

@@ -1,0 +1,352 @@
+//! The table of options: each with its default, its range and its type. What they mean is in `docs/CONFIGURATION.md`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::environment::Surroundings;
+use crate::config::options::{Admin, App, Config, Listen, Log, Platform, Proxy, Service, Store};
+use crate::config::reader::Reader;
+use crate::config::units::{self, NAME_LEN_MAX, Wrong};
+use crate::config::value::{Origin, Value};
+use crate::engine::memory::CRASHES_MAX;
+use crate::engine::policy::{Mode, Policy};
+use crate::engine::release::Release;
+
+/// The data directory when nobody names one.
+const DIR: &str = ".outrigger";
+/// How many ticks of evidence are kept by default: about 28 hours.
+const EVIDENCE_MAX: u64 = 20_000;
+/// How many records are kept by default.
+const RECORDS_MAX: u64 = 10_000;
+/// The drain time by default, where the platform does not say how long it waits before it kills.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long a call or a command of the platform may take by default.
+const PLATFORM_TIMEOUT: Duration = Duration::from_secs(60);
+/// Workers that are started by themselves at most.
+const WORKERS_BY_CPU_MAX: usize = 4;
+
+/// Reads every option.
+pub(super) fn read(reader: &mut Reader, surroundings: &Surroundings) -> Config {
+    reader.preset(surroundings.presets.clone());
+    Config {
+        service: service(reader),
+        listen: listen(reader),
+        app: app(reader),
+        proxy: proxy(reader),
+        policy: policy(reader),
+        platform: platform(reader),
+        store: store(reader),
+        admin: Admin { token: surroundings.token.clone() },
+        log: log(reader),
+    }
+}
+
+fn service(reader: &mut Reader) -> Service {
+    let name = |value: &Value| match units::line(value, NAME_LEN_MAX)? {
+        "" => Err("is empty"),
+        text => Ok(text.to_owned()),
+    };
+    let release = |value: &Value| -> Result<String, Wrong> {
+        let text = units::line(value, Release::LEN_MAX)?;
+        Release::new(text).map(|release| release.as_str().to_owned()).ok_or("is no release's name")
+    };
+    let name_remedy = "give a name of 1 to 64 characters on one line";
+    let release_remedy = "give 1 to 128 visible ASCII characters without spaces, such as \"v1.4.2\"";
+    Service {
+        name: reader.parsed("service.name", "app", name_remedy, name),
+        environment: reader.parsed("service.environment", "local", name_remedy, name),
+        release: reader.optional("service.release", release_remedy, release),
+        replica: reader.optional("service.replica", name_remedy, name),
+    }
+}
+
+fn listen(reader: &mut Reader) -> Listen {
+    let admin = |value: &Value| match value.text() {
+        Some("off") => Ok(None),
+        _ => units::address(value).map(Some),
+    };
+    let remedy = "give an IP address and a port, such as \"[::]:8080\" for all interfaces or \"127.0.0.1:8080\"";
+    Listen {
+        public: reader.parsed("listen.public", "[::]:8080", remedy, units::address),
+        admin: reader.parsed("listen.admin", "[::]:9900", &format!("{remedy}, or \"off\""), admin),
+    }
+}
+
+fn app(reader: &mut Reader) -> App {
+    let port = reader.small("app.port", 0, 0, u16::MAX.into()) as u16;
+    App {
+        port: (port != 0).then_some(port),
+        upstream: reader.optional("app.upstream", URL_REMEDY, units::authority),
+        ready_path: reader.parsed("app.ready_path", "off", PATH_REMEDY, units::path),
+        drain: reader.duration("app.drain", DRAIN, "0s", "1h"),
+    }
+}
+
+const URL_REMEDY: &str = "give a plain URL with nothing behind the port, such as \"http://127.0.0.1:3000\"";
+const PATH_REMEDY: &str = "give a path that begins with /, or \"off\"";
+
+fn proxy(reader: &mut Reader) -> Proxy {
+    let d = Proxy::default();
+    let health = d.health_path.as_deref().unwrap_or("off").to_owned();
+    // The deep one is below it, so it must be more than "/", and without a query.
+    let health_path = |value: &Value| match units::path(value)? {
+        Some(path) if path.ends_with('/') => Err("ends with /"),
+        Some(path) if path.contains('?') => Err("holds a query"),
+        path => Ok(path),
+    };
+    let size = |number: u64| usize::try_from(number).expect("the ranges of sizes end within usize");
+    let workers = size(reader.count("proxy.workers", 0, 0, 64));
+    Proxy {
+        workers: if workers == 0 { workers_by_cpu() } else { workers },
+        health_path: reader.parsed("proxy.health_path", &health, PATH_REMEDY, health_path),
+        connect_timeout: reader.duration("proxy.connect_timeout", d.connect_timeout, "10ms", "1m"),
+        hold: reader.duration("proxy.hold", d.hold, "0s", "30s"),
+        held_max: size(reader.count("proxy.held_max", d.held_max as u64, 0, 100_000)),
+        response_timeout: reader.duration("proxy.response_timeout", d.response_timeout, "0s", "1d"),
+        idle_timeout: reader.duration("proxy.idle_timeout", d.idle_timeout, "1s", "1h"),
+        upstream_idle: reader.duration("proxy.upstream_idle", d.upstream_idle, "0s", "10m"),
+        upstream_idle_max: size(reader.count("proxy.upstream_idle_max", d.upstream_idle_max as u64, 0, 10_000)),
+        connections_max: size(reader.count("proxy.connections_max", d.connections_max as u64, 1, 1_000_000)),
+    }
+}
+
+fn workers_by_cpu() -> usize {
+    std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(WORKERS_BY_CPU_MAX))
+}
+
+fn policy(reader: &mut Reader) -> Policy {
+    let d = Policy::default();
+    let modes = [Mode::Recommend, Mode::Observe, Mode::Enforce].map(|mode| (mode.label(), mode));
+    let crashes_max = u32::try_from(CRASHES_MAX).expect("crashes are remembered by the handful");
+    Policy {
+        mode: reader.choice("rollback.mode", &modes),
+        judging: reader.truth("judge.enabled", d.judging),
+        watch: reader.duration("judge.watch", d.watch, "5s", "30d"),
+        warm_up: reader.duration("judge.warm_up", d.warm_up, "0s", "1h"),
+        warm_up_requests: reader.count("judge.warm_up_requests", d.warm_up_requests, 0, 1_000_000),
+        false_alarms: reader.share("judge.false_alarms", d.false_alarms, 0.000_001, 0.5),
+        false_alarm_interval: reader.duration(
+            "judge.false_alarm_interval",
+            d.false_alarm_interval,
+            "1h",
+            "36500d",
+        ),
+        error_ratio: reader.ratio("judge.error_ratio", d.error_ratio, 1.01, 100.0),
+        error_floor: reader.share("judge.error_floor", d.error_floor, 0.0001, 0.5),
+        latency_ratio: reader.ratio("judge.latency_ratio", d.latency_ratio, 1.01, 100.0),
+        baseline_requests_min: reader.count(
+            "judge.baseline_requests_min",
+            d.baseline_requests_min,
+            1,
+            1_000_000_000,
+        ),
+        known_good_requests: reader.count("judge.known_good_requests", d.known_good_requests, 1, 1_000_000_000),
+        watch_max: reader.duration("judge.watch_max", d.watch_max, "5s", "365d"),
+        catastrophe_ticks: reader.small("judge.catastrophe_ticks", d.catastrophe_ticks, 2, 100),
+        catastrophe_error_share: reader.share(
+            "judge.catastrophe_error_share",
+            d.catastrophe_error_share,
+            0.01,
+            1.0,
+        ),
+        catastrophe_requests_min: reader.count(
+            "judge.catastrophe_requests_min",
+            d.catastrophe_requests_min,
+            1,
+            1_000_000,
+        ),
+        catastrophe_latency_ratio: reader.ratio(
+            "judge.catastrophe_latency_ratio",
+            d.catastrophe_latency_ratio,
+            1.01,
+            1000.0,
+        ),
+        crashes: reader.small("judge.crashes", d.crashes, 1, crashes_max),
+        crashes_within: reader.duration("judge.crashes_within", d.crashes_within, "1s", "1d"),
+        cooldown: reader.duration("rollback.cooldown", d.cooldown, "0s", "7d"),
+        verify: reader.duration("rollback.verify", d.verify, "1s", "1d"),
+        act_after_watch: reader.truth("rollback.after_watch", d.act_after_watch),
+        replicas: reader.small("service.replicas", d.replicas, 1, 1000),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    DryRun,
+    Command,
+    Local,
+}
+
+fn platform(reader: &mut Reader) -> Platform {
+    let kinds = [("dry-run", Kind::DryRun), ("command", Kind::Command), ("local", Kind::Local)];
+    let kind = reader.choice("platform.kind", &kinds);
+    let roll_back = reader.list("platform.roll_back");
+    let current = reader.list("platform.current");
+    let timeout = reader.duration("platform.timeout", PLATFORM_TIMEOUT, "1s", "1h");
+    let url = reader.optional("platform.url", URL_REMEDY, units::authority);
+    match kind {
+        Kind::DryRun => Platform::DryRun,
+        Kind::Command => Platform::Command { roll_back, current, timeout },
+        Kind::Local => Platform::Local { address: url.unwrap_or_default(), timeout },
+    }
+}
+
+fn store(reader: &mut Reader) -> Store {
+    let remedy = "give the path of a directory";
+    let path = |value: &Value| match units::line(value, 4096)? {
+        "" => Err("is empty"),
+        text => Ok(PathBuf::from(text)),
+    };
+    let dir = reader.optional("store.dir", remedy, path);
+    Store {
+        dir: dir.unwrap_or_else(|| PathBuf::from(DIR)),
+        dir_is_explicit: reader.origin("store.dir").is_explicit(),
+        evidence_max: reader.count("store.evidence_max", EVIDENCE_MAX, 100, 10_000_000),
+        records_max: reader.count("store.records_max", RECORDS_MAX, 100, 1_000_000),
+    }
+}
+
+fn log(reader: &mut Reader) -> Log {
+    let remedy = "give error, warn, info, debug or trace, or targets too, as in \"info,outrigger::proxy=debug\"";
+    Log {
+        filter: reader.parsed("log.filter", "info", remedy, units::log_filter),
+        json: reader.choice("log.format", &[("auto", None), ("json", Some(true)), ("text", Some(false))]),
+    }
+}
+
+/// What can only be wrong between options.
+pub(super) fn cross_check(reader: &mut Reader, config: &Config) {
+    let (policy, proxy) = (&config.policy, &config.proxy);
+    let mut require = |holds, options: &[&'static str], rule| reader.require(holds, options, rule);
+    require(
+        policy.warm_up < policy.watch,
+        &["judge.warm_up", "judge.watch"],
+        "the warm-up must end before the watch does, or nothing is judged; make it shorter",
+    );
+    require(
+        policy.watch <= policy.watch_max,
+        &["judge.watch", "judge.watch_max"],
+        "a watch cannot be longer than its longest extension; make watch_max at least watch",
+    );
+    require(
+        policy.watch < policy.false_alarm_interval,
+        &["judge.watch", "judge.false_alarm_interval"],
+        "the mean time between false alarms must be longer than one watch",
+    );
+    require(
+        policy.error_floor < policy.catastrophe_error_share,
+        &["judge.error_floor", "judge.catastrophe_error_share"],
+        "a catastrophe must be worse than what is still allowed; make error_floor smaller",
+    );
+    let no_limit = proxy.response_timeout.is_zero();
+    require(
+        no_limit || proxy.hold < proxy.response_timeout,
+        &["proxy.hold", "proxy.response_timeout"],
+        "a request must not be held for as long as its whole reply may take; make hold shorter",
+    );
+    require(
+        no_limit || proxy.connect_timeout < proxy.response_timeout,
+        &["proxy.connect_timeout", "proxy.response_timeout"],
+        "a connect must not take as long as the whole reply may; make connect_timeout shorter",
+    );
+    let public = config.listen.public.port();
+    let admin = config.listen.admin.map(|address| address.port());
+    require(
+        public == 0 || admin != Some(public),
+        &["listen.public", "listen.admin"],
+        "two listeners cannot share a port; give the admin port another, or \"off\"",
+    );
+    for (option, port) in [("listen.public", Some(public)), ("listen.admin", admin)] {
+        require(
+            config.app.port.is_none() || config.app.port != port,
+            &["app.port", option],
+            "the app cannot listen where the agent does; give app.port another port, or 0 for any free one",
+        );
+    }
+    let command_is_missing =
+        matches!(&config.platform, Platform::Command { roll_back, .. } if roll_back.is_empty());
+    require(
+        !command_is_missing,
+        &["platform.kind", "platform.roll_back"],
+        "there is no command that puts a release back; give one, as in roll_back = [\"./roll-back.sh\"]",
+    );
+    let address_is_missing = matches!(&config.platform, Platform::Local { address, .. } if address.is_empty());
+    require(
+        !address_is_missing,
+        &["platform.kind", "platform.url"],
+        "the platform's address is missing; give one, as in url = \"http://127.0.0.1:7000\"",
+    );
+}
+
+/// What is allowed and will hurt. Lowers the mode where a variable forbids acting.
+pub(super) fn warnings(reader: &Reader, config: &mut Config, surroundings: &Surroundings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut warn = |holds: bool, text: String| {
+        if holds {
+            warnings.push(text);
+        }
+    };
+    let enforces = config.policy.mode == Mode::Enforce;
+    if surroundings.forbids_acting && enforces {
+        config.policy.mode = Mode::Recommend;
+    }
+    warn(
+        surroundings.forbids_acting && enforces,
+        "AUTO_ROLLBACK_ENABLED=false: rollback.mode is lowered from \"enforce\" to \"recommend\"".to_owned(),
+    );
+    if let Some(strategy) = &surroundings.strategy {
+        let shown = Value::Plain(strategy.clone()).shown(&surroundings.secrets);
+        warn(true, format!("DEPLOYMENT_STRATEGY={shown} is not supported: it is treated as \"standard\""));
+    }
+    let remedy = if surroundings.on_railway {
+        "set RAILWAY_DEPLOYMENT_DRAINING_SECONDS to 10 or more"
+    } else {
+        "set app.drain"
+    };
+    warn(
+        config.app.drain.is_zero(),
+        format!("the drain time is 0: requests that are open at a shutdown are lost; {remedy}"),
+    );
+    let replicas = config.policy.replicas;
+    warn(
+        replicas > 1,
+        format!("service.replicas is {replicas}: without a vote among them the agent recommends, it does not act"),
+    );
+    warn(
+        surroundings.on_railway && surroundings.volume.is_none() && !config.store.dir_is_explicit,
+        format!(
+            "no volume is attached: {} does not outlive a deployment, so every release is judged without a baseline; \
+             attach a volume",
+            config.store.dir.display()
+        ),
+    );
+    warn(
+        surroundings.on_railway && config.proxy.health_path.is_none(),
+        "proxy.health_path is off: the platform's health check asks the app itself, and must name a path of the app"
+            .to_owned(),
+    );
+    let dry_run = config.platform == Platform::DryRun;
+    warn(
+        dry_run && config.policy.mode == Mode::Enforce,
+        "rollback.mode is \"enforce\" but platform.kind is \"dry-run\": decisions are recorded, nothing is put back"
+            .to_owned(),
+    );
+    warn(!config.policy.judging, "judge.enabled is false: no release is judged".to_owned());
+    unused_options(reader, config, &mut warnings);
+    warnings
+}
+
+/// Options of the platform that the chosen kind does not look at.
+fn unused_options(reader: &Reader, config: &Config, warnings: &mut Vec<String>) {
+    let (kind, unused): (_, &[&str]) = match &config.platform {
+        Platform::DryRun => ("dry-run", &["platform.roll_back", "platform.current", "platform.url"]),
+        Platform::Command { .. } => ("command", &["platform.url"]),
+        Platform::Local { .. } => ("local", &["platform.roll_back", "platform.current"]),
+    };
+    for option in unused {
+        let origin = reader.origin(option);
+        if *origin != Origin::Default && !reader.is_at_default(option) {
+            warnings.push(format!("{option} ({origin}) has no effect: platform.kind is \"{kind}\""));
+        }
+    }
+}
