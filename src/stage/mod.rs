@@ -1,1 +1,243 @@
-//! The stand-in platform, the demo's app and its load.
+//! The stage: a whole platform in small, on loopback, for the demo and for the end-to-end tests.
+//!
+//! Owns the stand-in platform (deployments of real agent processes, health gate, switch, overlap, drain, restart
+//! policy, rollback), the edge before it, the demo's app, and a steady load. Everything listens on a free port.
+//!
+//! It deliberately does not know how an agent judges: it starts agents as a platform would, reads what they say over
+//! HTTP as a person would, and puts back what it is told to.
+
+pub mod api;
+pub mod app;
+pub mod edge;
+pub mod event;
+pub mod http;
+pub mod leash;
+pub mod load;
+pub mod platform;
+pub mod process;
+pub mod script;
+pub mod view;
+pub mod volume;
+
+#[cfg(test)]
+mod double;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::stage::app::AppPlan;
+use crate::stage::edge::Edge;
+use crate::stage::event::StageEvent;
+use crate::stage::platform::{Live, Platform};
+
+/// Events that a slow reader may fall behind; at the bound it loses the oldest, never the stage its pace.
+const EVENTS_MAX: usize = 1024;
+
+/// How the stage behaves.
+#[derive(Clone, Debug)]
+pub struct StageOptions {
+    /// How Outrigger itself is called: a program and leading arguments, before a subcommand.
+    pub outrigger: Vec<OsString>,
+    /// Where each deployment gets its directory. It must exist.
+    pub dir: PathBuf,
+    /// Further sections of every agent's configuration, as TOML: what to judge by and how to act.
+    pub settings: String,
+    /// How long a new deployment may take to its first healthy answer.
+    pub health_timeout: Duration,
+    /// Between two health checks.
+    pub health_interval: Duration,
+    /// How long the former deployment stays beside the new one after the switch.
+    pub overlap: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub drain: Duration,
+    /// How often an agent that failed is started again.
+    pub restarts_max: u32,
+    /// The rest before that.
+    pub restart_backoff: Duration,
+}
+
+impl StageOptions {
+    /// The demo's own figures, with agents started by `outrigger` and their files below `dir`.
+    pub fn new(outrigger: Vec<OsString>, dir: PathBuf) -> Self {
+        Self {
+            outrigger,
+            dir,
+            settings: String::new(),
+            health_timeout: Duration::from_secs(30),
+            health_interval: Duration::from_millis(250),
+            overlap: Duration::from_secs(3),
+            drain: Duration::from_secs(10),
+            restarts_max: 10,
+            restart_backoff: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What can go wrong on the stage.
+#[derive(Debug, thiserror::Error)]
+pub enum StageError {
+    /// No free port on loopback.
+    #[error("listen on loopback for the {what}")]
+    Listen {
+        /// Which server.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A deployment's directory or file could not be made.
+    #[error("write `{path}`")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The store of the former deployment could not be copied.
+    #[error("copy the volume `{from}` to `{to}`")]
+    CloneVolume {
+        /// The former deployment's.
+        from: PathBuf,
+        /// The new one's.
+        to: PathBuf,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A new deployment did not become healthy; the former one stays live.
+    #[error("deployment {id} of {release} did not become healthy: {reason}")]
+    Unhealthy {
+        /// The deployment.
+        id: String,
+        /// Its release.
+        release: String,
+        /// What was seen.
+        reason: String,
+    },
+    /// The order does not fit what is deployed.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// Nothing is live.
+    #[error("nothing is live")]
+    NothingLive,
+    /// The stage was stopped.
+    #[error("the stage was stopped")]
+    Stopped,
+}
+
+/// A running stage. [`Stage::stop`] ends every process it started; dropping it kills them.
+#[derive(Debug)]
+pub struct Stage {
+    platform: Arc<Platform>,
+    edge: Arc<Edge>,
+    edge_address: SocketAddr,
+    api_address: SocketAddr,
+    stop: CancellationToken,
+    servers: Vec<JoinHandle<()>>,
+}
+
+impl Stage {
+    /// Opens the platform's API and the edge. Nothing is deployed yet.
+    pub async fn start(options: StageOptions, clock: Clock) -> Result<Self, StageError> {
+        let api_listener = listen("platform's API").await?;
+        let edge_listener = listen("edge").await?;
+        let api_address = local_address(&api_listener, "platform's API")?;
+        let edge_address = local_address(&edge_listener, "edge")?;
+        let (events, _) = broadcast::channel(EVENTS_MAX);
+        let stop = CancellationToken::new();
+        let platform = Arc::new(Platform::new(options, clock, api_address, events));
+        let edge = Arc::new(Edge::new(platform.live_watch()));
+        let servers = vec![
+            tokio::spawn(api::serve(api_listener, platform.clone(), stop.child_token())),
+            tokio::spawn(edge::serve(edge_listener, edge.clone(), stop.child_token())),
+        ];
+        Ok(Self { platform, edge, edge_address, api_address, stop, servers })
+    }
+
+    /// What happens from now on.
+    pub fn events(&self) -> broadcast::Receiver<StageEvent> {
+        self.platform.events()
+    }
+
+    /// Deploys a release and returns its deployment's id once it is live; fails, and leaves the former one live, when
+    /// it does not become healthy in time.
+    pub async fn deploy(&self, release: &str, plan: AppPlan) -> Result<String, StageError> {
+        self.platform.deploy(release, plan).await
+    }
+
+    /// What is live.
+    pub fn live(&self) -> Option<Live> {
+        self.platform.live()
+    }
+
+    /// The live agent's admin address; `None` while it is being started again.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.platform.live().and_then(|live| live.addresses).map(|addresses| addresses.admin)
+    }
+
+    /// Where clients go.
+    pub fn edge_address(&self) -> SocketAddr {
+        self.edge_address
+    }
+
+    /// The platform's own API.
+    pub fn api_address(&self) -> SocketAddr {
+        self.api_address
+    }
+
+    /// What the edge has done so far.
+    pub fn edge_totals(&self) -> edge::EdgeTotals {
+        self.edge.totals()
+    }
+
+    /// How many rollbacks were really carried out, repeated orders left out.
+    pub fn rollbacks(&self) -> u64 {
+        self.platform.rollbacks()
+    }
+
+    /// SIGKILL to the live agent, as the kernel does when memory runs out; the restart policy starts it again.
+    pub async fn kill_agent(&self) -> Result<(), StageError> {
+        self.platform.kill_agent().await
+    }
+
+    /// Ends every agent (SIGTERM, then SIGKILL) and both servers. No process is left behind.
+    pub async fn stop(mut self) {
+        self.platform.stop().await;
+        self.stop.cancel();
+        for server in self.servers.drain(..) {
+            // A server that panicked has been reported by the panic itself; the end of the stage goes on.
+            let _ended = server.await;
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.platform.abandon();
+        self.stop.cancel();
+    }
+}
+
+async fn listen(what: &'static str) -> Result<TcpListener, StageError> {
+    TcpListener::bind(("127.0.0.1", 0)).await.map_err(|source| StageError::Listen { what, source })
+}
+
+fn local_address(listener: &TcpListener, what: &'static str) -> Result<SocketAddr, StageError> {
+    listener.local_addr().map_err(|source| StageError::Listen { what, source })
+}

@@ -1,0 +1,258 @@
+//! The demo's app: a tiny web service with believable latencies that misbehaves on command.
+//!
+//! It is a process of its own under a real agent, and knows of neither. It ends with its parent, so that a killed
+//! agent leaves no app behind.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+use nix::unistd::{Pid, getppid};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::stage::http::{Reply, json, serve};
+
+/// Half of all replies are faster.
+const LATENCY_MEDIAN_MS: f64 = 8.0;
+/// The spread of the latencies' logarithm: the 99th percentile is about three times the median.
+const LATENCY_SIGMA: f64 = 0.5;
+/// No reply is later than this by itself.
+const LATENCY_MAX_MS: f64 = 500.0;
+/// Every app fails now and then.
+const ERROR_SHARE: f64 = 0.001;
+/// The share of failures when told to fail.
+const ERROR_SHARE_BAD: f64 = 0.10;
+/// How much slower when told to be slow.
+const SLOWDOWN: f64 = 4.0;
+/// The exit code when told to crash.
+pub const CRASH_CODE: u8 = 3;
+/// How long open requests are given at SIGTERM; then they are cut off.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often it is checked that the parent still lives.
+const PARENT_INTERVAL: Duration = Duration::from_millis(200);
+/// What the app prints at the moment its fault begins.
+pub const ONSET_LINE: &str = "demo app: the fault begins";
+
+/// How the app behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behaviour {
+    /// As it should.
+    Good,
+    /// One reply in ten is a 500.
+    Errors,
+    /// Four times slower.
+    Slow,
+    /// It takes requests and never answers.
+    Hang,
+    /// It exits, each time it is started.
+    Crash,
+}
+
+impl Behaviour {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Good, Self::Errors, Self::Slow, Self::Hang, Self::Crash];
+
+    /// As typed on the command line.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Errors => "errors",
+            Self::Slow => "slow",
+            Self::Hang => "hang",
+            Self::Crash => "crash",
+        }
+    }
+}
+
+impl fmt::Display for Behaviour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+impl FromStr for Behaviour {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|b| b.label() == text);
+        found.ok_or_else(|| format!("`{text}` is none of good, errors, slow, hang, crash"))
+    }
+}
+
+/// What a deployment's app is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppPlan {
+    /// How it behaves,
+    pub behave: Behaviour,
+    /// from this long after its start.
+    pub after: Duration,
+    /// The seed of its chance.
+    pub seed: u64,
+}
+
+impl AppPlan {
+    /// An app that behaves well.
+    pub const fn good(seed: u64) -> Self {
+        Self { behave: Behaviour::Good, after: Duration::ZERO, seed }
+    }
+}
+
+/// Everything the app's process is told.
+#[derive(Clone, Debug)]
+pub struct AppOptions {
+    /// Its port on loopback.
+    pub port: u16,
+    /// The release it says it is.
+    pub release: String,
+    /// How it behaves.
+    pub plan: AppPlan,
+}
+
+/// Runs the app until SIGTERM, SIGINT, its parent's end, or its own crash; returns the exit code.
+pub async fn run(options: AppOptions) -> io::Result<u8> {
+    // Read before anything else, so that a parent that dies from here on is noticed.
+    let parent = getppid();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, options.port))).await?;
+    let stop = CancellationToken::new();
+    let plan = options.plan;
+    let app = Arc::new(App::new(options));
+    let handler = {
+        let app = app.clone();
+        move |_request| {
+            let app = app.clone();
+            async move { app.answer().await }
+        }
+    };
+    let server = tokio::spawn(serve(listener, stop.clone(), DRAIN, handler));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        () = orphaned(parent) => {}
+        () = fault_began(plan) => return Ok(CRASH_CODE),
+    }
+    stop.cancel();
+    // A panic of the server has been printed; there is nothing left to drain.
+    let _ended = server.await;
+    Ok(0)
+}
+
+/// Announces the fault when it begins; ends only when the fault is a crash.
+async fn fault_began(plan: AppPlan) {
+    if plan.behave != Behaviour::Good {
+        tokio::time::sleep(plan.after).await;
+        println!("{ONSET_LINE}");
+    }
+    if plan.behave != Behaviour::Crash {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Ends when the parent has died. Asked for by polling: a death signal would also fire when only the parent's thread
+/// that started us ends.
+async fn orphaned(parent: Pid) {
+    let mut interval = tokio::time::interval(PARENT_INTERVAL);
+    while getppid() == parent {
+        interval.tick().await;
+    }
+}
+
+#[derive(Debug)]
+struct App {
+    options: AppOptions,
+    clock: Clock,
+    served: AtomicU64,
+}
+
+impl App {
+    fn new(options: AppOptions) -> Self {
+        Self { options, clock: Clock::start(), served: AtomicU64::new(0) }
+    }
+
+    async fn answer(&self) -> Reply {
+        let number = self.served.fetch_add(1, Ordering::Relaxed);
+        let plan = self.options.plan;
+        let behave = if self.clock.uptime() < plan.after { Behaviour::Good } else { plan.behave };
+        if behave == Behaviour::Hang {
+            std::future::pending::<()>().await;
+        }
+        let fate = Fate::of(behave, plan.seed, number);
+        tokio::time::sleep(fate.latency).await;
+        let body = serde_json::json!({ "release": self.options.release, "request": number });
+        json(fate.status, &body)
+    }
+}
+
+/// What becomes of one request: the same for the same seed and number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Fate {
+    latency: Duration,
+    status: StatusCode,
+}
+
+impl Fate {
+    fn of(behave: Behaviour, seed: u64, number: u64) -> Self {
+        // Two seeds' streams must not overlap when one is the other plus one, hence the odd factor.
+        let mut chance = fastrand::Rng::with_seed(seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let (share, factor) = match behave {
+            Behaviour::Good | Behaviour::Hang | Behaviour::Crash => (ERROR_SHARE, 1.0),
+            Behaviour::Errors => (ERROR_SHARE_BAD, 1.0),
+            Behaviour::Slow => (ERROR_SHARE, SLOWDOWN),
+        };
+        // Box and Muller: two uniform numbers make a normal one; 1 - u is never zero.
+        let (u, v) = (1.0 - chance.f64(), chance.f64());
+        let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
+        let millis = (LATENCY_MEDIAN_MS * factor * (LATENCY_SIGMA * normal).exp()).min(LATENCY_MAX_MS);
+        let failed = chance.f64() < share;
+        let status = if failed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::OK };
+        Self { latency: Duration::from_secs_f64(millis / 1000.0), status }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const N: u64 = 20_000;
+
+    fn check(behave: Behaviour) -> (f64, f64) {
+        let mut fates: Vec<Fate> = (0..N).map(|i| Fate::of(behave, 7, i)).collect();
+        let failed = fates.iter().filter(|f| f.status.is_server_error()).count();
+        fates.sort_by_key(|f| f.latency);
+        (failed as f64 / N as f64, fates[(N / 2) as usize].latency.as_secs_f64() * 1000.0)
+    }
+
+    #[test]
+    fn a_good_app_answers_in_eight_milliseconds_and_fails_once_in_a_thousand() {
+        let (failed, median) = check(Behaviour::Good);
+        assert!((0.0003..0.002).contains(&failed), "{failed}");
+        assert!((7.6..8.4).contains(&median), "{median}");
+    }
+
+    #[test]
+    fn a_bad_app_fails_one_in_ten_or_is_four_times_slower() {
+        let (failed, median) = check(Behaviour::Errors);
+        assert!((0.09..0.11).contains(&failed), "{failed}");
+        assert!((7.6..8.4).contains(&median), "{median}");
+        let (failed, median) = check(Behaviour::Slow);
+        assert!((0.0003..0.002).contains(&failed), "{failed}");
+        assert!((30.0..34.0).contains(&median), "{median}");
+    }
+
+    #[test]
+    fn behaviours_are_read_as_they_are_written() {
+        for behave in Behaviour::ALL {
+            assert_eq!(behave.label().parse(), Ok(behave));
+        }
+        assert!("evil".parse::<Behaviour>().is_err());
+    }
+}
