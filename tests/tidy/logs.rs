@@ -19,6 +19,9 @@ pub(crate) struct Said {
 /// Every log line of INFO and above outside tests.
 pub(crate) fn said(file: &File) -> Vec<Said> {
     let mut found = Vec::new();
+    if file.is_test() {
+        return found;
+    }
     collect(file, file.tokens(), &mut found);
     found
 }

@@ -44,6 +44,12 @@ impl File {
         syn::parse_file(&self.text).unwrap_or_else(|e| panic!("{} is not Rust: {e}", self.path))
     }
 
+    /// The file is a test module of its own: `tests.rs`, `pool_tests.rs`, or anything in a folder `tests`.
+    pub(crate) fn is_test(&self) -> bool {
+        let mut parts = self.path.trim_end_matches(".rs").split('/');
+        parts.any(|part| part == "tests" || part.ends_with("_tests"))
+    }
+
     /// The room it belongs to: `proxy` for `src/proxy/pool.rs` and for `src/proxy.rs`.
     pub(crate) fn room(&self) -> &str {
         let inside = self.path.strip_prefix("src/").unwrap_or(&self.path);
