@@ -27,7 +27,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const LINES_SHOWN: usize = 60;
 
 /// Looks until the condition holds, under [`WAIT`].
-#[track_caller]
 pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>) -> T {
     let found = timeout(WAIT, async {
         loop {
