@@ -41,7 +41,7 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::sys::signal::{kill, killpg};
-use nix::unistd::{Pid, getpid, getppid};
+use nix::unistd::{Pid, getpid, getppid, gettid};
 use tokio::process::{Child, Command};
 
 use crate::engine::record::Exit;
@@ -190,6 +190,11 @@ impl Supervisor {
         let own_group = !io::stdin().is_terminal();
         if own_group {
             made.process_group(0);
+        }
+        if gettid() != getpid() {
+            tracing::warn!(
+                "the app is started from another thread than the main one, and will die with that thread"
+            );
         }
         before_exec(&mut made, self.open_files);
         let oom_kills_before = memory::oom_kills();

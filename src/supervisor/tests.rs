@@ -256,6 +256,24 @@ async fn orphans_are_reaped_and_no_status_of_ours_is_taken() {
     assert!(soon(alone("alone_reaps").status()).await.unwrap().success());
 }
 
+#[tokio::test]
+async fn an_orphan_becomes_our_child() {
+    assert!(soon(alone("alone_inherits_orphans").status()).await.unwrap().success());
+}
+
+#[tokio::test]
+#[ignore = "the body of an_orphan_becomes_our_child"]
+async fn alone_inherits_orphans() {
+    let (mut told, go) = (Told::new(), Told::new());
+    let orphan = r#"read x < "$2"; read a b c parent rest < /proc/$$/stat; echo "$parent" > "$1""#;
+    let mut command = script(r#"(sh -c "$3" sh "$1" "$2" &); exit 3"#, &told);
+    command.extend([go.path.clone().into(), orphan.into()]);
+    let mut app = Supervisor::start().spawn(&command, 1, &|_| false).unwrap();
+    assert_eq!(exit_code(soon(app.wait()).await.unwrap()), 3);
+    std::fs::write(&go.path, "go\n").unwrap();
+    assert_eq!(told.line().await, getpid().to_string());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the body of orphans_are_reaped_and_no_status_of_ours_is_taken"]
 async fn alone_reaps() {
