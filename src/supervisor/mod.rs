@@ -1,0 +1,366 @@
+//! The app as a child process: its start, its signals, its end; and the duties of a process that may be PID 1.
+//!
+//! It owns what an `exec` needs and what a shell would say when one fails, the set of our own children, the reaping of
+//! everybody else's, and the list of signals that we take. It does not know when to stop or restart the app, nor what
+//! a drain is: it hands over what was received, and does what it is told.
+//!
+//! **Who may call [`Supervisor::spawn`].** The child asks the kernel to be killed when its parent dies
+//! (`PR_SET_PDEATHSIG`), so that a killed agent leaves no app behind that holds the port and that nobody watches. That
+//! wish is bound to the *thread* that forked: if that thread ends, the app is killed although the process lives. So the
+//! app is spawned from the main thread only (from the future that the main thread blocks on, never from a spawned
+//! task): it does not end before the process. The kernel drops the wish when a set-user-id program is executed.
+//!
+//! **Process groups.** The app leads a group of its own, unless our standard input is a terminal. With its own group
+//! the app and what it started can be told from ourselves and ended together, and a Ctrl-C reaches only us, who drain
+//! first and tell the app after. But a process outside the terminal's foreground group that reads from the terminal is
+//! stopped by SIGTTIN, so at a terminal the app stays in our group: there Ctrl-C reaches both at once, as it does for
+//! any command a person runs, and a relayed HUP, QUIT, WINCH or CONT may arrive twice. At a terminal a person wants
+//! the prompt back; the drain matters where a platform sends its signal to us alone.
+//!
+//! **What the child gets**: our standard streams as they are (no pipe between: its buffering, its order, its colours,
+//! and its logs outlive us), default signal dispositions and an empty mask (the standard library sees to both; what was
+//! *ignored* when we started stays ignored, as under `nohup`), the limit on open files that we were started with, and
+//! our environment without what is ours.
+
+mod memory;
+mod reaper;
+mod signals;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, IsTerminal as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
+use nix::sys::signal::{kill, killpg};
+use nix::unistd::{Pid, getpid, getppid, gettid};
+use tokio::process::{Child, Command};
+
+use crate::engine::record::Exit;
+
+pub use nix::sys::signal::Signal;
+
+pub use crate::supervisor::reaper::{OwnChild, OwnChildren, reap};
+pub use crate::supervisor::signals::{Received, Signals};
+
+/// The most open files we ask for, should we be allowed more: enough for ten thousand clients and as many connections
+/// to the app many times over. Beyond it `accept` fails, and the proxy's own limit is far below.
+const OPEN_FILES_MAX: rlim_t = 1 << 20;
+
+/// How long what is left of the app's group may take to end after SIGTERM; then it is killed.
+const STRAGGLERS_GRACE: Duration = Duration::from_secs(1);
+
+/// How often the group is looked at meanwhile.
+const STRAGGLERS_LOOK: Duration = Duration::from_millis(20);
+
+/// The prefix of our own variables: no child gets them, for they hold our secrets.
+const OWN_VARIABLES: &[u8] = b"OUTRIGGER_";
+
+/// Why the app could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// The command is empty.
+    #[error("no command was given: name a program after `--`")]
+    Empty,
+    /// There is no such program.
+    #[error(
+        "command `{command}` was not found: it must be the path of an executable file, or its name in a directory of PATH"
+    )]
+    NotFound {
+        /// The program.
+        command: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It is there and cannot be executed.
+    #[error(
+        "command `{command}` cannot be executed: it must be a program, or a script whose first line names one, with permission to execute"
+    )]
+    NotExecutable {
+        /// The program.
+        command: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The system could not make a process.
+    #[error("start a process for command `{command}`")]
+    Fork {
+        /// The program.
+        command: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl SpawnError {
+    /// The exit code that a shell would end with.
+    pub const fn exit_code(&self) -> i32 {
+        match self {
+            Self::Empty => 64,
+            Self::NotFound { .. } => 127,
+            Self::NotExecutable { .. } => 126,
+            Self::Fork { .. } => 1,
+        }
+    }
+
+    fn new(command: &OsStr, source: io::Error) -> Self {
+        let name = command.to_string_lossy().into_owned();
+        let is_path = command.as_bytes().contains(&b'/');
+        match source.raw_os_error().map(Errno::from_raw) {
+            // The file is there, so what was not found is the interpreter that its first line names.
+            Some(Errno::ENOENT) if is_path && Path::new(command).exists() => {
+                Self::NotExecutable { command: name, source }
+            }
+            Some(Errno::ENOENT) => Self::NotFound { command: name, source },
+            Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ESRCH) => {
+                Self::Fork { command: name, source }
+            }
+            _ => Self::NotExecutable { command: name, source },
+        }
+    }
+}
+
+/// What is needed to start the app and to be its parent.
+#[derive(Debug)]
+pub struct Supervisor {
+    own: OwnChildren,
+    open_files: Option<(rlim_t, rlim_t)>,
+}
+
+impl Supervisor {
+    /// Makes this process fit to be a parent: it inherits the orphans below it, as PID 1 does by nature, and may open
+    /// as many files as the hard limit allows. Neither is worth failing for; what could not be had is logged.
+    pub fn start() -> Self {
+        if getpid().as_raw() != 1
+            && let Err(error) = prctl::set_child_subreaper(true)
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "orphans of the app will not be reaped: could not become a subreaper"
+            );
+        }
+        Self { own: OwnChildren::default(), open_files: raise_open_files() }
+    }
+
+    /// The set of our own children. Whatever else in this process spawns one must do so through
+    /// [`OwnChildren::adopt`], or the reaper takes its status away.
+    pub fn own_children(&self) -> OwnChildren {
+        self.own.clone()
+    }
+
+    /// Starts the app. **Only from the main thread**, see the module's page; within a tokio runtime.
+    ///
+    /// `{port}` in the arguments is replaced by `port`, and PORT is set to it. Variables that are ours are withheld,
+    /// and those whose name `hidden` answers with true.
+    #[expect(clippy::disallowed_methods, reason = "handed on to the child; nothing of it is read here")]
+    pub fn spawn(
+        &self,
+        command: &[OsString],
+        port: u16,
+        hidden: &dyn Fn(&OsStr) -> bool,
+    ) -> Result<App, SpawnError> {
+        self.spawn_in(std::env::vars_os(), command, port, hidden)
+    }
+
+    fn spawn_in(
+        &self,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+        command: &[OsString],
+        port: u16,
+        hidden: &dyn Fn(&OsStr) -> bool,
+    ) -> Result<App, SpawnError> {
+        let (program, arguments) = command.split_first().ok_or(SpawnError::Empty)?;
+        let mut made = Command::new(program);
+        made.args(arguments.iter().map(|argument| with_port(argument, port)))
+            .env_clear()
+            .envs(environment.filter(|(name, _)| !is_own(name) && !hidden(name)))
+            .env("PORT", port.to_string())
+            .kill_on_drop(true);
+        let own_group = !io::stdin().is_terminal();
+        if own_group {
+            made.process_group(0);
+        }
+        if gettid() != getpid() {
+            tracing::warn!(
+                "the app is started from another thread than the main one, and will die with that thread"
+            );
+        }
+        before_exec(&mut made, self.open_files);
+        let oom_kills_before = memory::oom_kills();
+        let mut child = None;
+        let own = self.own.adopt(&mut || {
+            let started = made.spawn()?;
+            let pid = started.id().expect("a child that nobody has waited for has an id");
+            child = Some(started);
+            Ok(pid)
+        });
+        let own = own.map_err(|source| SpawnError::new(program, source))?;
+        let child = child.expect("adopting succeeded, so the child was started");
+        Ok(App { child, own, own_group, oom_kills_before })
+    }
+}
+
+/// What the child does between fork and exec.
+#[expect(unsafe_code, reason = "`pre_exec` is unsafe; the argument is beside the call")]
+fn before_exec(command: &mut Command, open_files: Option<(rlim_t, rlim_t)>) {
+    let parent = getpid();
+    let prepare = move || {
+        prctl::set_pdeathsig(Signal::SIGKILL)?;
+        // Had the parent died before the line above, the kernel's promise would never be kept.
+        if getppid() != parent {
+            return Err(Errno::ESRCH.into());
+        }
+        if let Some((soft, hard)) = open_files {
+            setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
+        }
+        Ok(())
+    };
+    // SAFETY: the closure runs in the forked child of a process with several threads, so it may only do what is safe
+    // in a signal handler: it makes three system calls on values it owns (prctl, getppid, setrlimit), takes no lock,
+    // and allocates nothing, for an `io::Error` made of an error number holds just that.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// The app, as a process.
+#[derive(Debug)]
+pub struct App {
+    child: Child,
+    own: OwnChild,
+    own_group: bool,
+    oom_kills_before: Option<u64>,
+}
+
+impl App {
+    /// Its process id, which may be another's once it has ended.
+    pub const fn pid(&self) -> u32 {
+        self.own.pid()
+    }
+
+    /// Sends a signal to the app's first process. One that has ended is past signals: nothing happens.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        match self.child.id() {
+            None => Ok(()),
+            Some(_) => gone_is_fine(kill(self.raw_pid(), signal)),
+        }
+    }
+
+    /// Waits until the app's first process has ended, and says how. May be dropped and called again.
+    pub async fn wait(&mut self) -> io::Result<Exit> {
+        Ok(exit(self.child.wait().await?))
+    }
+
+    /// After the end: whether the kernel seems to have killed the app for want of memory. Another process of the same
+    /// container may have been meant if both were killed at once.
+    pub fn ran_out_of_memory(&self, exit: Exit) -> bool {
+        let killed = exit_code(exit) == 128 + Signal::SIGKILL as i32;
+        killed && memory::rose(self.oom_kills_before, memory::oom_kills())
+    }
+
+    /// After the end: ends what the app left behind in its group, by SIGTERM and, a second later, by SIGKILL. At a
+    /// terminal the group is ours as well, so nothing is done.
+    pub async fn end_stragglers(&self) -> io::Result<()> {
+        if !self.own_group {
+            return Ok(());
+        }
+        let group = self.raw_pid();
+        if killpg(group, Signal::SIGTERM) == Err(Errno::ESRCH) {
+            return Ok(());
+        }
+        let gone = async {
+            while killpg(group, None) != Err(Errno::ESRCH) {
+                tokio::time::sleep(STRAGGLERS_LOOK).await;
+            }
+        };
+        match tokio::time::timeout(STRAGGLERS_GRACE, gone).await {
+            Ok(()) => Ok(()),
+            Err(_late) => gone_is_fine(killpg(group, Signal::SIGKILL)),
+        }
+    }
+
+    /// Kills the app, and what it started with it where it has a group of its own.
+    pub fn kill(&self) -> io::Result<()> {
+        if self.own_group && self.child.id().is_some() {
+            return gone_is_fine(killpg(self.raw_pid(), Signal::SIGKILL));
+        }
+        self.signal(Signal::SIGKILL)
+    }
+
+    fn raw_pid(&self) -> Pid {
+        Pid::from_raw(self.own.pid().cast_signed())
+    }
+}
+
+/// The exit code by which we pass on how the app ended: its own, or 128 and the signal's number.
+pub fn exit_code(exit: Exit) -> i32 {
+    match (exit.code, exit.signal) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => 1,
+    }
+}
+
+/// A port on loopback that nobody listens on now. Another process may take it before the app does; then the app says
+/// so itself, and ends.
+pub fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn exit(status: ExitStatus) -> Exit {
+    Exit { code: status.code(), signal: status.signal() }
+}
+
+fn gone_is_fine(sent: Result<(), Errno>) -> io::Result<()> {
+    match sent {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn is_own(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(OWN_VARIABLES)
+}
+
+fn with_port(argument: &OsStr, port: u16) -> OsString {
+    const PLACE: &[u8] = b"{port}";
+    let mut rest = argument.as_bytes();
+    let mut made = Vec::with_capacity(rest.len());
+    while let Some(at) = rest.windows(PLACE.len()).position(|window| window == PLACE) {
+        made.extend_from_slice(&rest[..at]);
+        made.extend_from_slice(port.to_string().as_bytes());
+        rest = &rest[at + PLACE.len()..];
+    }
+    made.extend_from_slice(rest);
+    OsString::from_vec(made)
+}
+
+/// Raises the limit on open files and returns what it was, if it was changed.
+fn raise_open_files() -> Option<(rlim_t, rlim_t)> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    let wanted = hard.min(OPEN_FILES_MAX);
+    if wanted <= soft {
+        return None;
+    }
+    match setrlimit(Resource::RLIMIT_NOFILE, wanted, hard) {
+        Ok(()) => Some((soft, hard)),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                soft,
+                hard,
+                "the limit on open files could not be raised"
+            );
+            None
+        }
+    }
+}

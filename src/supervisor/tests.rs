@@ -1,0 +1,316 @@
+//! Real children. What changes the whole process (the reaper, signal handlers) runs in a process of its own: this test
+//! binary, started again with the name of one test.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::SigSet;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
+use tokio::net::unix::pipe;
+
+use super::*;
+
+/// Tells a test that runs alone where its pipe is.
+const TOLD: &str = "TOLD_BY_THE_TEST";
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("it happens within the test's patience")
+}
+
+/// A named pipe by which a child tells us what it did; its standard output is ours and cannot be read here.
+struct Told {
+    path: PathBuf,
+    lines: Lines<BufReader<pipe::Receiver>>,
+    _dir: TempDir,
+}
+
+impl Told {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("told");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let receiver = pipe::OpenOptions::new().read_write(true).open_receiver(&path).unwrap();
+        Self { path, lines: BufReader::new(receiver).lines(), _dir: dir }
+    }
+
+    async fn line(&mut self) -> String {
+        soon(self.lines.next_line()).await.unwrap().expect("a pipe that we hold open does not end")
+    }
+
+    /// Returns once no process has the pipe open for writing.
+    async fn writers_gone(self) {
+        let mut ours = pipe::OpenOptions::new().open_receiver(&self.path).unwrap();
+        drop(self.lines);
+        let mut rest = Vec::new();
+        soon(ours.read_to_end(&mut rest)).await.unwrap();
+    }
+
+    async fn until(&mut self, last: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        loop {
+            let line = self.line().await;
+            if line == last {
+                return all;
+            }
+            all.push(line);
+        }
+    }
+}
+
+/// One ignored test of this file, in a process of its own.
+fn alone(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", &format!("supervisor::tests::{test}"), "--ignored", "--nocapture"]);
+    command.stdout(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+#[expect(clippy::disallowed_methods, reason = "a message from one test process to another, no option")]
+fn told_path() -> Option<OsString> {
+    std::env::var_os(TOLD)
+}
+
+fn words(command: &[&str]) -> Vec<OsString> {
+    command.iter().map(OsString::from).collect()
+}
+
+/// A shell script; `$1` is the pipe's path.
+fn script(text: &str, told: &Told) -> Vec<OsString> {
+    let mut command = words(&["/bin/sh", "-c", text, "sh"]);
+    command.push(told.path.clone().into());
+    command
+}
+
+fn supervisor() -> Supervisor {
+    Supervisor { own: OwnChildren::default(), open_files: None }
+}
+
+fn spawn(command: &[OsString]) -> Result<App, SpawnError> {
+    supervisor().spawn(command, 4321, &|_| false)
+}
+
+async fn end_of(text: &str) -> Exit {
+    let mut app = spawn(&words(&["/bin/sh", "-c", text])).unwrap();
+    soon(app.wait()).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_exit_code_is_the_apps_own_or_128_and_the_signal() {
+    let exit = end_of("exit 7").await;
+    assert_eq!((exit, exit_code(exit)), (Exit { code: Some(7), signal: None }, 7));
+    assert_eq!(exit_code(end_of("exit 0").await), 0);
+    let exit = end_of("kill -TERM $$").await;
+    assert_eq!((exit, exit_code(exit)), (Exit { code: None, signal: Some(15) }, 143));
+}
+
+#[tokio::test]
+async fn a_command_that_is_not_there_is_127_and_named() {
+    for name in ["outrigger-no-such-program", "/no/such/program"] {
+        let error = spawn(&words(&[name])).unwrap_err();
+        assert_eq!(error.exit_code(), 127, "{error}");
+        assert!(error.to_string().contains(&format!("`{name}`")), "{error}");
+        assert!(error.to_string().contains("PATH"), "{error}");
+    }
+    assert_eq!(spawn(&[]).unwrap_err().exit_code(), 64);
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_executed_is_126() {
+    let dir = TempDir::new().unwrap();
+    let plain = dir.path().join("plain");
+    std::fs::write(&plain, "#!/bin/sh\n").unwrap();
+    let lost = dir.path().join("lost");
+    std::fs::write(&lost, "#!/no/such/interpreter\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&lost, mode).unwrap();
+    for path in [plain.as_path(), lost.as_path(), dir.path()] {
+        let error = spawn(&[path.into()]).unwrap_err();
+        assert_eq!(error.exit_code(), 126, "{error} for {path:?}");
+        assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    }
+}
+
+#[test]
+fn the_port_takes_its_place_wherever_it_is_named() {
+    let replaced = |text: &str| with_port(OsStr::new(text), 81).into_string().unwrap();
+    assert_eq!(replaced("--bind=[::]:{port}"), "--bind=[::]:81");
+    assert_eq!(replaced("{port}{port}x"), "8181x");
+    assert_eq!(replaced("{Port} {port"), "{Port} {port");
+}
+
+#[tokio::test]
+async fn the_child_gets_its_port_and_none_of_our_secrets() {
+    let mut told = Told::new();
+    let mut command = script(r#"{ echo "arg=$2"; env; echo end; } > "$1""#, &told);
+    command.push("at {port}".into());
+    let ours = [
+        ("PATH", "/usr/bin:/bin"),
+        ("PORT", "8080"),
+        ("KEPT", "yes"),
+        ("OUTRIGGER_TOKEN", "hush"),
+        ("OUTRIGGER__ADMIN__TOKEN", "hush"),
+        ("RAILWAY_TOKEN", "hush"),
+    ];
+    let ours = ours.into_iter().map(|(name, value)| (name.into(), value.into()));
+    let hidden = |name: &OsStr| name == "RAILWAY_TOKEN";
+    let mut app = supervisor().spawn_in(ours, &command, 4321, &hidden).unwrap();
+    let got = told.until("end").await;
+    for wanted in ["arg=at 4321", "PORT=4321", "KEPT=yes"] {
+        assert!(got.iter().any(|line| line == wanted), "{wanted} in {got:?}");
+    }
+    assert!(!got.iter().any(|line| line.contains("hush")), "{got:?}");
+    assert_eq!(exit_code(soon(app.wait()).await.unwrap()), 0);
+}
+
+#[tokio::test]
+async fn the_child_starts_with_default_dispositions_an_empty_mask_and_the_first_limit() {
+    // The standard library makes us ignore SIGPIPE; the mask we set ourselves, so that there is something to undo.
+    SigSet::from(Signal::SIGUSR2).thread_block().unwrap();
+    let mut told = Told::new();
+    let text = r#"{ ulimit -n; grep -E '^Sig(Blk|Ign)' /proc/self/status; echo end; } > "$1""#;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let supervisor = Supervisor { own: OwnChildren::default(), open_files: Some((123, hard)) };
+    let mut app = supervisor.spawn(&script(text, &told), 1, &|_| false).unwrap();
+    let got = told.until("end").await;
+    assert_eq!(got[0], "123");
+    let mask = |name: &str| {
+        let line = got.iter().find_map(|line| line.strip_prefix(name)).unwrap();
+        u64::from_str_radix(line.trim(), 16).unwrap()
+    };
+    assert_eq!(mask("SigBlk:"), 0);
+    assert_eq!(mask("SigIgn:") & 1 << (Signal::SIGPIPE as i32 - 1), 0);
+    soon(app.wait()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_signal_reaches_the_app_and_one_that_has_ended_is_past_signals() {
+    let mut told = Told::new();
+    let text = r#"trap 'kill $!; exit 42' USR1; echo up > "$1"; sleep 60 & wait $!"#;
+    let mut app = spawn(&script(text, &told)).unwrap();
+    assert_eq!(told.line().await, "up");
+    app.signal(Signal::SIGUSR1).unwrap();
+    assert_eq!(exit_code(soon(app.wait()).await.unwrap()), 42);
+    app.signal(Signal::SIGUSR1).unwrap();
+    app.kill().unwrap();
+}
+
+#[tokio::test]
+async fn what_an_app_left_behind_in_its_group_is_ended() {
+    if io::stdin().is_terminal() {
+        return; // there the app shares our group, and nothing is ended
+    }
+    let mut told = Told::new();
+    let text = r#"(trap '' TERM; exec 3> "$1"; echo up >&3; sleep 60) & exit 0"#;
+    let mut app = spawn(&script(text, &told)).unwrap();
+    assert_eq!(told.line().await, "up");
+    soon(app.wait()).await.unwrap();
+    soon(app.end_stragglers()).await.unwrap();
+    told.writers_gone().await;
+}
+
+#[tokio::test]
+async fn a_killed_agent_leaves_no_app_behind() {
+    let mut told = Told::new();
+    let mut agent = alone("alone_starts_an_app_and_waits").env(TOLD, &told.path).spawn().unwrap();
+    assert_eq!(told.line().await, "up");
+    agent.start_kill().unwrap();
+    soon(agent.wait()).await.unwrap();
+    told.writers_gone().await;
+}
+
+#[tokio::test]
+#[ignore = "the body of a_killed_agent_leaves_no_app_behind"]
+async fn alone_starts_an_app_and_waits() {
+    let Some(path) = told_path() else { return };
+    let mut command = words(&["/bin/sh", "-c", r#"exec 3> "$1"; echo up >&3; exec sleep 60"#, "sh"]);
+    command.push(path);
+    spawn(&command).unwrap().wait().await.unwrap();
+}
+
+#[tokio::test]
+async fn every_signal_is_taken_and_only_term_and_int_are_ours() {
+    assert!(soon(alone("alone_takes_every_signal").status()).await.unwrap().success());
+}
+
+#[tokio::test]
+#[ignore = "the body of every_signal_is_taken_and_only_term_and_int_are_ours"]
+async fn alone_takes_every_signal() {
+    let mut signals = Signals::listen().unwrap();
+    for name in ["HUP", "QUIT", "USR1", "USR2", "WINCH", "CONT", "INT", "TERM"] {
+        let sent: Signal = format!("SIG{name}").parse().unwrap();
+        kill(getpid(), sent).unwrap();
+        let received = soon(signals.next()).await;
+        let ours = matches!(sent, Signal::SIGTERM | Signal::SIGINT);
+        assert_eq!(received, if ours { Received::Stop(sent) } else { Received::Relay(sent) });
+    }
+}
+
+#[tokio::test]
+async fn orphans_are_reaped_and_no_status_of_ours_is_taken() {
+    assert!(soon(alone("alone_reaps").status()).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn an_orphan_becomes_our_child() {
+    assert!(soon(alone("alone_inherits_orphans").status()).await.unwrap().success());
+}
+
+#[tokio::test]
+#[ignore = "the body of an_orphan_becomes_our_child"]
+async fn alone_inherits_orphans() {
+    let (mut told, go) = (Told::new(), Told::new());
+    let orphan = r#"read x < "$2"; read a b c parent rest < /proc/$$/stat; echo "$parent" > "$1""#;
+    let mut command = script(r#"(sh -c "$3" sh "$1" "$2" &); exit 3"#, &told);
+    command.extend([go.path.clone().into(), orphan.into()]);
+    let mut app = Supervisor::start().spawn(&command, 1, &|_| false).unwrap();
+    assert_eq!(exit_code(soon(app.wait()).await.unwrap()), 3);
+    std::fs::write(&go.path, "go\n").unwrap();
+    assert_eq!(told.line().await, getpid().to_string());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the body of orphans_are_reaped_and_no_status_of_ours_is_taken"]
+async fn alone_reaps() {
+    const OWN: usize = 100;
+    let supervisor = Supervisor::start();
+    let own = supervisor.own_children();
+    let reaper = tokio::spawn(reap(own.clone()));
+    // Each `( … & )` leaves its child behind at once; the shell's own end is seen after theirs.
+    let orphans = "i=0; while [ $i -lt 30 ]; do ( (exit 9) & ); i=$((i+1)); done; exit 3";
+    let mut app = supervisor.spawn(&words(&["/bin/sh", "-c", orphans]), 1, &|_| false).unwrap();
+    for _ in 0..OWN {
+        let mut child = None;
+        let kept = own.adopt(&mut || {
+            let spawned = Command::new("/bin/sh").args(["-c", "exit 5"]).spawn()?;
+            let pid = spawned.id().unwrap();
+            child = Some(spawned);
+            Ok(pid)
+        });
+        let status = soon(child.unwrap().wait()).await.unwrap();
+        assert_eq!(status.code(), Some(5));
+        drop(kept);
+    }
+    assert_eq!(exit_code(soon(app.wait()).await.unwrap()), 3);
+    drop(app);
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let mut look = tokio::time::interval(STRAGGLERS_LOOK);
+    soon(async {
+        while waitid(Id::All, flags) != Err(Errno::ECHILD) {
+            look.tick().await;
+        }
+    })
+    .await;
+    assert!(!reaper.is_finished());
+}
+
+#[tokio::test]
+async fn a_free_port_can_be_listened_on() {
+    let port = free_port().unwrap();
+    assert_ne!(port, 0);
+}
