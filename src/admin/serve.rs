@@ -57,8 +57,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, shutdown: Cancell
 
 /// Serves the control socket likewise. Whoever may open its file may act: its permissions are the caller's business.
 pub async fn serve_unix(listener: UnixListener, shared: Arc<Shared>, shutdown: CancellationToken) {
-    let accept = async || listener.accept().await.map(|(io, _)| (io, Peer::Unix));
-    run(Limits::default(), accept, shared, shutdown).await;
+    run(Limits::default(), listener, shared, shutdown).await;
 }
 
 pub(super) async fn serve_tcp_within(
@@ -67,22 +66,35 @@ pub(super) async fn serve_tcp_within(
     shared: Arc<Shared>,
     shutdown: CancellationToken,
 ) {
-    let accept = async || {
-        let (io, address) = listener.accept().await?;
-        io.set_nodelay(true)?;
-        Ok((io, Peer::Tcp(address)))
-    };
-    run(limits, accept, shared, shutdown).await;
+    run(limits, listener, shared, shutdown).await;
 }
 
-async fn run<I>(
-    limits: Limits,
-    accept: impl AsyncFn() -> io::Result<(I, Peer)>,
-    shared: Arc<Shared>,
-    shutdown: CancellationToken,
-) where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+/// What connections come from.
+trait Accept: Send + Sync {
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Io, Peer)>> + Send;
+}
+
+impl Accept for TcpListener {
+    type Io = tokio::net::TcpStream;
+
+    async fn next(&self) -> io::Result<(Self::Io, Peer)> {
+        let (io, address) = self.accept().await?;
+        io.set_nodelay(true)?;
+        Ok((io, Peer::Tcp(address)))
+    }
+}
+
+impl Accept for UnixListener {
+    type Io = tokio::net::UnixStream;
+
+    async fn next(&self) -> io::Result<(Self::Io, Peer)> {
+        self.accept().await.map(|(io, _)| (io, Peer::Unix))
+    }
+}
+
+async fn run(limits: Limits, listener: impl Accept, shared: Arc<Shared>, shutdown: CancellationToken) {
     let router = api::router(shared, shutdown.clone());
     let mut open = JoinSet::new();
     loop {
@@ -90,7 +102,7 @@ async fn run<I>(
             biased;
             () = shutdown.cancelled() => break,
             Some(_) = open.join_next() => continue,
-            accepted = accept(), if open.len() < limits.connections => accepted,
+            accepted = listener.next(), if open.len() < limits.connections => accepted,
         };
         match accepted {
             Ok((io, peer)) => {

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::admin::{self, Command};
 use crate::agent::Error;
-use crate::agent::start::{is_hidden, micros};
+use crate::agent::start::is_hidden;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::record::{Decision, Exit, Happening, Order, Pause, Progress, Record};
@@ -136,7 +136,11 @@ impl Agent {
 
     async fn became_ready(&mut self) {
         let plan = self.plan.load_full();
-        self.plan.store(Arc::new(Plan { generation: plan.generation + 1, phase: Phase::Serving, ..(*plan).clone() }));
+        self.plan.store(Arc::new(Plan {
+            generation: plan.generation + 1,
+            phase: Phase::Serving,
+            ..(*plan).clone()
+        }));
         self.enter(AppPhase::Ready);
         info!(after = ?self.clock.uptime(), "app became ready");
         self.step(Input::BecameReady).await;
@@ -149,15 +153,20 @@ impl Agent {
         self.shared.update(self.live(now));
     }
 
-    /// Closes the open window, lets the engine weigh it, and publishes what may be seen.
-    pub(super) async fn seal(&mut self) {
-        let (now, now_us) = (self.clock.now(), micros(self.clock));
-        let late = now_us.saturating_sub(self.sealed_us).saturating_sub(SEAL_EVERY.as_micros() as u64);
-        self.sealed_us = now_us;
-        let window = self.recorder.seal(now, now_us, late > STALL_US);
-        if window.stalled {
+    /// Closes the window at its time.
+    async fn seal(&mut self) {
+        let late = self.clock.micros().saturating_sub(self.sealed_us + SEAL_EVERY.as_micros() as u64);
+        if late > STALL_US {
             warn!(late_us = late, "the agent was stalled, so this window is no evidence");
         }
+        self.seal_now(late > STALL_US).await;
+    }
+
+    /// Closes the open window, lets the engine weigh it, and publishes what may be seen.
+    pub(super) async fn seal_now(&mut self, stalled: bool) {
+        let (now, now_us) = (self.clock.now(), self.clock.micros());
+        self.sealed_us = now_us;
+        let window = self.recorder.seal(now, now_us, stalled);
         let effects = self.engine.step(now, Input::Sealed(window.clone()));
         self.perform(effects).await;
         self.shared.publish(self.live(now), &window);
@@ -202,10 +211,18 @@ impl Agent {
                     None => self.roll_back(order),
                 },
                 Effect::AskPlatform { record, .. } => self.ask(record),
-                Effect::KeepTick(release, tick) => drop(self.store.try_write(Write::Tick(release, tick))),
-                Effect::KeepBaseline(baseline) => drop(self.store.try_write(Write::Baseline(baseline))),
-                Effect::KeepRelease(release) => drop(self.keep(Write::Release(release)).await),
-                Effect::KeepPause(pause) => drop(self.keep(Write::Pause(pause)).await),
+                Effect::KeepTick(release, tick) => {
+                    self.store.try_write(Write::Tick(release, tick));
+                }
+                Effect::KeepBaseline(baseline) => {
+                    self.store.try_write(Write::Baseline(baseline));
+                }
+                Effect::KeepRelease(release) => {
+                    self.keep(Write::Release(release)).await;
+                }
+                Effect::KeepPause(pause) => {
+                    self.keep(Write::Pause(pause)).await;
+                }
                 Effect::SetSlowMark(mark) => self.recorder.set_slow_mark(mark),
             }
         }
@@ -218,7 +235,7 @@ impl Agent {
         for effect in effects {
             if let Effect::Record(record) = effect {
                 log_record(&record);
-                drop(self.keep(Write::Record(record)).await);
+                self.keep(Write::Record(record)).await;
             }
         }
     }
@@ -274,7 +291,7 @@ impl Agent {
             Command::Records { limit, before, reply } => {
                 let store = self.store.clone();
                 tokio::spawn(async move {
-                    let read = store.records(limit, before.as_ref().map(RecordId::as_str)).await;
+                    let read = store.records(limit, before).await;
                     let _ = reply.send(read.map_err(|error| error.to_string()));
                 });
             }
@@ -324,7 +341,9 @@ fn log_record(record: &Record) {
             info!(record = %id, %release, requests, "watch passed, the release is known good");
         }
         Happening::Decided(decided) => log_decision(id, record, decided),
-        Happening::Paused(pause) => info!(record = %id, by = %pause.by, reason = %pause.reason, "acting paused"),
+        Happening::Paused(pause) => {
+            info!(record = %id, by = %pause.by, reason = %pause.reason, "acting paused")
+        }
         Happening::Resumed { by } => info!(record = %id, %by, "acting resumed"),
         Happening::Started { .. } | Happening::Ready | Happening::Exited(_) => {}
     }

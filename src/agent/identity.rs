@@ -11,8 +11,28 @@ use crate::engine::release::Release;
 
 /// Variables that say nothing about the release: they differ from session to session or are the platform's own.
 const NOT_THE_RELEASES: [&str; 22] = [
-    "PORT", "HOSTNAME", "HOST", "PWD", "OLDPWD", "SHLVL", "_", "HOME", "USER", "LOGNAME", "TERM", "TERMINFO", "COLORTERM",
-    "COLUMNS", "LINES", "DISPLAY", "MAIL", "NO_COLOR", "LS_COLORS", "TMPDIR", "INVOCATION_ID", "JOURNAL_STREAM",
+    "PORT",
+    "HOSTNAME",
+    "HOST",
+    "PWD",
+    "OLDPWD",
+    "SHLVL",
+    "_",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "TERM",
+    "TERMINFO",
+    "COLORTERM",
+    "COLUMNS",
+    "LINES",
+    "DISPLAY",
+    "MAIL",
+    "NO_COLOR",
+    "LS_COLORS",
+    "TMPDIR",
+    "INVOCATION_ID",
+    "JOURNAL_STREAM",
 ];
 const NOT_THE_RELEASES_PREFIXES: [&str; 7] =
     ["OUTRIGGER_", "RAILWAY_", "SSH_", "XDG_", "DBUS_", "TMUX", "KUBERNETES_"];
@@ -123,9 +143,16 @@ mod tests {
     #[test]
     fn an_edited_variable_is_a_new_release_and_a_redeploy_is_not() {
         let commit = Some("0123456789abcdef");
-        let one = of(commit, &["node", "a.js"], &[("DATABASE_URL", "x"), ("PORT", "1"), ("RAILWAY_REPLICA_ID", "a")]);
-        let redeployed =
-            of(commit, &["node", "a.js"], &[("DATABASE_URL", "x"), ("PORT", "2"), ("RAILWAY_REPLICA_ID", "b")]);
+        let one = of(
+            commit,
+            &["node", "a.js"],
+            &[("DATABASE_URL", "x"), ("PORT", "1"), ("RAILWAY_REPLICA_ID", "a")],
+        );
+        let redeployed = of(
+            commit,
+            &["node", "a.js"],
+            &[("DATABASE_URL", "x"), ("PORT", "2"), ("RAILWAY_REPLICA_ID", "b")],
+        );
         let edited = of(commit, &["node", "a.js"], &[("DATABASE_URL", "y")]);
         let other_command = of(commit, &["node", "b.js"], &[("DATABASE_URL", "x")]);
         assert_eq!(one, redeployed);

@@ -41,7 +41,9 @@ pub struct Job {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A port could not be bound.
-    #[error("listen on {address} (option `{option}`); choose a port that is free and that this user may bind")]
+    #[error(
+        "listen on {address} (option `{option}`); choose a port that is free and that this user may bind"
+    )]
     Bind {
         /// The option that names it.
         option: &'static str,

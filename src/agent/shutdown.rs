@@ -46,7 +46,7 @@ impl Agent {
         } else {
             info!(code, "app ended");
         }
-        self.seal().await;
+        self.seal_now(false).await;
         self.step(Input::Exited(exit)).await;
         self.await_order().await;
         let drained = self.data_path.finish(AFTER_THE_APP).await;
@@ -77,7 +77,7 @@ impl Agent {
         if exit.is_none() {
             exit = self.await_end(left(&self, KILL_BEFORE)).await?;
         }
-        self.seal().await;
+        self.seal_now(false).await;
         self.await_order().await;
         self.close().await;
         let code = exit.map_or(0, supervisor::exit_code);
@@ -96,7 +96,8 @@ impl Agent {
                 exit = ended(&mut self.app) => return Ok(Some(exit.map_err(Error::Wait)?)),
                 signal = self.signals.next() => if let Received::Stop(_) = signal { break },
             }
-            if self.data_path.quiet_for(self.clock.micros()) >= QUIET {
+            let quiet = self.clock.micros().saturating_sub(self.data_path.last_arrival_us());
+            if Duration::from_micros(quiet) >= QUIET {
                 break;
             }
         }
@@ -152,7 +153,9 @@ impl Agent {
         match tokio::time::timeout(ORDER_GRACE, self.inputs.recv()).await {
             Ok(Some(input)) => self.heard(input).await,
             Ok(None) | Err(_) => {
-                warn!("an order to the platform is still under way; the next agent will ask what became of it");
+                warn!(
+                    "an order to the platform is still under way; the next agent will ask what became of it"
+                );
             }
         }
     }
@@ -161,7 +164,10 @@ impl Agent {
         if let Some(app) = &self.app
             && let Err(error) = app.end_stragglers().await
         {
-            warn!(error = &error as &dyn std::error::Error, "processes that the app left behind could not be ended");
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "processes that the app left behind could not be ended"
+            );
         }
         self.shutdown.cancel();
         self.store.close().await;

@@ -13,8 +13,7 @@ use tracing::{error, info, warn};
 use crate::admin;
 use crate::agent::control::{Agent, AppPhase, INPUTS_MAX};
 use crate::agent::{Error, Job, SOCKET_FILE, fingerprint};
-use crate::clock::Clock;
-use crate::config::{Config, Listen};
+use crate::config::{Config, Origin};
 use crate::engine::{Engine, Identity};
 use crate::platform;
 use crate::prober::{Readiness, Target};
@@ -38,8 +37,11 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
     let admin_listener = config.listen.admin.map(|a| bind("listen.admin", a)).transpose()?;
     let store = open_store(&config, &mut warnings)?;
     let memory = store.memory().await.map_err(Error::Memory)?;
-    let named = config.service.release.as_deref();
-    let release = fingerprint(named, config.service.commit.as_deref(), &command, &env, boot);
+    let (named, commit) = match loaded.origins.get("service.release").map(|setting| &setting.origin) {
+        Some(Origin::Platform(_)) => (None, config.service.release.as_deref()),
+        Some(_) | None => (config.service.release.as_deref(), None),
+    };
+    let release = fingerprint(named, commit, &command, &env, boot);
     if release.as_str().starts_with("unknown-") {
         warnings.push(
             "the release is not known, so this start counts as a new one: set `service.release`".to_owned(),
@@ -50,19 +52,17 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
 
     let recorder = Recorder::new(config.proxy.workers, now);
     let (upstream, target) = upstream(&config)?;
-    let plan = Arc::new(ArcSwap::from_pointee(Plan { upstream: upstream.clone(), generation: 0, phase: Phase::Starting }));
+    let plan = Arc::new(ArcSwap::from_pointee(Plan {
+        upstream: upstream.clone(),
+        generation: 0,
+        phase: Phase::Starting,
+    }));
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let shared = Arc::new(admin::Shared::new(clock, config.admin.token.clone(), commands_in));
     let local = local_pages(Arc::clone(&shared), config.proxy.health_path.clone());
-    let data_path = proxy::start(
-        config.proxy.clone(),
-        public,
-        Arc::clone(&plan),
-        recorder.shards(),
-        clock,
-        local,
-    )
-    .map_err(Error::DataPath)?;
+    let data_path =
+        proxy::start(config.proxy.clone(), public, Arc::clone(&plan), recorder.shards(), clock, local)
+            .map_err(Error::DataPath)?;
 
     let shutdown = CancellationToken::new();
     let admin_address = serve_admin(admin_listener, &shared, &shutdown)?;
@@ -221,8 +221,7 @@ fn say_what_hurts(warnings: &[String]) {
 }
 
 fn announce(config: &Config, data_path: &proxy::DataPlane, admin: Option<SocketAddr>, release: &str) {
-    let Listen { public, .. } = config.listen;
-    let public = data_path.address().unwrap_or(public);
+    let public = data_path.address();
     let admin = admin.map(|a| a.to_string()).unwrap_or_default();
     let mode = config.policy.mode.label();
     info!(%public, %admin, %release, mode, environment = %config.service.environment, "listening");
@@ -234,9 +233,4 @@ fn announce(config: &Config, data_path: &proxy::DataPlane, admin: Option<SocketA
 /// Which variables the child does not get, besides the agent's own.
 pub(super) fn is_hidden(name: &std::ffi::OsStr) -> bool {
     name == "RAILWAY_TOKEN" || name == "RAILWAY_API_TOKEN"
-}
-
-/// The clock's microseconds, for the data path's own measure.
-pub(super) fn micros(clock: Clock) -> u64 {
-    clock.micros()
 }

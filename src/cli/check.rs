@@ -55,7 +55,9 @@ fn faults(args: &CheckArgs, loaded: &Loaded) -> Vec<Fault> {
     let config = &loaded.config;
     let mut faults = Vec::new();
     if !args.config.command.is_empty() || config.app.upstream.is_some() {
-        faults.extend(args.config.purpose_fault(loaded).map(|f| Fault { code: EXIT_USAGE, text: f.to_owned() }));
+        faults.extend(
+            args.config.purpose_fault(loaded).map(|f| Fault { code: EXIT_USAGE, text: f.to_owned() }),
+        );
     }
     let ports = [("listen.public", Some(config.listen.public)), ("listen.admin", config.listen.admin)];
     for (option, address) in ports.into_iter().filter_map(|(o, a)| Some((o, a?))) {
@@ -76,7 +78,10 @@ fn print_json(loaded: &Loaded, faults: &[Fault]) {
         .origins
         .iter()
         .map(|(name, s)| {
-            ((*name).to_owned(), json!({ "value": s.value, "default": s.default, "from": s.origin.to_string() }))
+            (
+                (*name).to_owned(),
+                json!({ "value": s.value, "default": s.default, "from": s.origin.to_string() }),
+            )
         })
         .collect();
     let texts: Vec<&str> = faults.iter().map(|f| f.text.as_str()).collect();

@@ -14,7 +14,8 @@ pub(super) fn start(log: &Log) {
     let is_terminal = std::io::stderr().is_terminal();
     let json = log.json.unwrap_or(!is_terminal);
     // The configuration checked that it parses.
-    let filter: Targets = log.filter.parse().unwrap_or_else(|_| Targets::new().with_default(tracing::Level::INFO));
+    let filter: Targets =
+        log.filter.parse().unwrap_or_else(|_| Targets::new().with_default(tracing::Level::INFO));
     let registry = tracing_subscriber::registry().with(filter);
     if json {
         let lines = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);

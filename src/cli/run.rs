@@ -36,7 +36,9 @@ pub(super) struct ConfigArgs {
 
 /// Runs the app under the agent, or the agent before an upstream.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  outrigger run -- node server.js\n  outrigger run -- uvicorn app:app --port {port}\n  outrigger run --upstream http://app:3000\n\nThe app is told its port by PORT and by `{port}`; the agent takes the public one.")]
+#[command(
+    after_help = "Examples:\n  outrigger run -- node server.js\n  outrigger run -- uvicorn app:app --port {port}\n  outrigger run --upstream http://app:3000\n\nThe app is told its port by PORT and by `{port}`; the agent takes the public one."
+)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) config: ConfigArgs,

@@ -99,8 +99,8 @@ pub(super) fn baseline_digest(baseline: &Baseline, latency: &[u8]) -> [u8; 32] {
     for n in [baseline.from.as_millis(), baseline.to.as_millis(), baseline.judged, baseline.failed] {
         put(&n.to_be_bytes());
     }
-    for &(permille, ticks) in &baseline.ticks_by_failed_permille {
-        put(&permille.to_be_bytes());
+    for &(ppm, ticks) in &baseline.ticks_by_failed_ppm {
+        put(&ppm.to_be_bytes());
         put(&ticks.to_be_bytes());
     }
     put(latency);

@@ -39,7 +39,9 @@ pub enum OpenError {
         holder: String,
     },
     /// The file is no database, or a damaged one.
-    #[error("the database `{path}` is damaged ({fault}); move it away to start anew, or restore it from a copy")]
+    #[error(
+        "the database `{path}` is damaged ({fault}); move it away to start anew, or restore it from a copy"
+    )]
     Corrupt {
         /// The file.
         path: PathBuf,
@@ -89,6 +91,11 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether the operator named a directory that cannot be used.
+    pub const fn is_misconfigured(&self) -> bool {
+        matches!(self, Self::CreateDir { .. } | Self::NotWritable { .. })
+    }
+
     /// Whether the file is there, can be read, and is damaged.
     pub const fn is_corrupt(&self) -> bool {
         matches!(self, Self::Corrupt { .. })

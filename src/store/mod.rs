@@ -239,3 +239,12 @@ impl Store {
         answered.await.map_err(|_| ReadError::Closed)?.map_err(|source| ReadError::Failed { source })
     }
 }
+
+/// Whether [`open`] would succeed; nothing is made or changed.
+///
+/// # Errors
+///
+/// What [`open`] would say.
+pub fn examine(config: &config::Store) -> Result<(), OpenError> {
+    open::examine(&config.dir)
+}

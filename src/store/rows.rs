@@ -77,8 +77,8 @@ const fn was_ordered(progress: &Progress) -> bool {
 fn write_tick(connection: &Connection, release: &Release, tick: &Tick) -> rusqlite::Result<()> {
     connection.execute(
         "INSERT INTO evidence
-            (release, from_ms, to_ms, judged, failed, ended, arrived, in_flight, stalled, latencies)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            (release, from_ms, to_ms, judged, failed, ended, arrived, answered, waiting, overdue, stalled, latencies)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
             release.as_str(),
             column(tick.from.as_millis()),
@@ -87,7 +87,9 @@ fn write_tick(connection: &Connection, release: &Release, tick: &Tick) -> rusqli
             column(tick.failed),
             column(tick.ended),
             column(tick.arrived),
-            column(tick.in_flight),
+            column(tick.answered),
+            column(tick.waiting),
+            column(tick.overdue),
             tick.stalled,
             codec::latencies_to_bytes(&tick.latencies),
         ],
@@ -106,7 +108,7 @@ fn write_baseline(connection: &Connection, baseline: &Baseline) -> rusqlite::Res
             column(baseline.to.as_millis()),
             column(baseline.judged),
             column(baseline.failed),
-            json(&baseline.ticks_by_failed_permille),
+            json(&baseline.ticks_by_failed_ppm),
             latency,
             codec::baseline_digest(baseline, &latency),
         ],
@@ -182,7 +184,7 @@ fn baseline(row: &Row<'_>, name: &str) -> rusqlite::Result<Result<Baseline, Stri
     baseline.to = time(row, "to_ms")?;
     baseline.judged = number(row, "judged")?;
     baseline.failed = number(row, "failed")?;
-    baseline.ticks_by_failed_permille = ticks;
+    baseline.ticks_by_failed_ppm = ticks;
     if codec::baseline_digest(&baseline, &latency) != digest.as_slice() {
         return Ok(Err("its digest does not match".to_owned()));
     }
@@ -193,9 +195,8 @@ fn baseline(row: &Row<'_>, name: &str) -> rusqlite::Result<Result<Baseline, Stri
 }
 
 fn releases(connection: &Connection, damage: &mut Vec<Damage>) -> rusqlite::Result<Vec<ReleaseMemory>> {
-    let mut statement = connection.prepare(
-        "SELECT release, doc FROM releases ORDER BY last_seen_ms DESC, rowid DESC LIMIT ?1",
-    )?;
+    let mut statement = connection
+        .prepare("SELECT release, doc FROM releases ORDER BY last_seen_ms DESC, rowid DESC LIMIT ?1")?;
     let mut rows = statement.query([RELEASES_MAX as i64])?;
     let mut releases = Vec::new();
     while let Some(row) = rows.next()? {
@@ -286,13 +287,13 @@ pub(super) fn ticks(
                 latencies,
                 ended: number(row, "ended")?,
                 arrived: number(row, "arrived")?,
-                in_flight: number(row, "in_flight")?,
+                answered: number(row, "answered")?,
+                waiting: number(row, "waiting")?,
+                overdue: number(row, "overdue")?,
                 stalled: row.get("stalled")?,
             }),
-            Err(error) => damage.push(Damage {
-                row: format!("tick {}", row.get::<_, i64>("id")?),
-                fault: error.to_string(),
-            }),
+            Err(error) => damage
+                .push(Damage { row: format!("tick {}", row.get::<_, i64>("id")?), fault: error.to_string() }),
         }
     }
     ticks.reverse();

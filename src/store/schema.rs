@@ -29,7 +29,9 @@ const MIGRATIONS: [&str; 1] = [
         failed INTEGER NOT NULL,
         ended INTEGER NOT NULL,
         arrived INTEGER NOT NULL,
-        in_flight INTEGER NOT NULL,
+        answered INTEGER NOT NULL,
+        waiting INTEGER NOT NULL,
+        overdue INTEGER NOT NULL,
         stalled INTEGER NOT NULL,
         latencies BLOB NOT NULL
      ) STRICT;

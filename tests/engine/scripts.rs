@@ -64,7 +64,9 @@ fn load(words: &[&str]) -> Load {
     let mut load = HEALTHY;
     for word in words {
         match word.split_once('=') {
-            Some(("errors", share)) => load.errors = share.trim_end_matches('%').parse::<f64>().unwrap() / 100.0,
+            Some(("errors", share)) => {
+                load.errors = share.trim_end_matches('%').parse::<f64>().unwrap() / 100.0
+            }
             Some(("slow", times)) => load.slow = times.trim_end_matches('x').parse().unwrap(),
             Some(("rps", rate)) => load.rps = rate.parse().unwrap(),
             None if *word == "hang" => load.hang = true,
@@ -300,13 +302,16 @@ fn a_decision_can_be_replayed() {
     let run = || {
         let identity = Identity { release: release("v2"), boot: 5 };
         let (mut engine, first) = Engine::start(EPOCH + START, identity, enforcing(), kept.memory.clone());
-        let rest = inputs.iter().flat_map(|(at, input)| engine.step(*at, input.clone())).collect::<Vec<Effect>>();
+        let rest =
+            inputs.iter().flat_map(|(at, input)| engine.step(*at, input.clone())).collect::<Vec<Effect>>();
         (first, rest)
     };
     let (first, again) = (run(), run());
     assert_eq!(first, again);
-    let decided = first.1.iter().any(|e| matches!(e, Effect::Record(r) if matches!(&r.what,
-        Happening::Decided(d) if d.progress == Progress::Intended)));
+    let decided = first.1.iter().any(|e| {
+        matches!(e, Effect::Record(r) if matches!(&r.what,
+        Happening::Decided(d) if d.progress == Progress::Intended))
+    });
     assert!(decided, "the replay must have reached a decision");
 }
 

@@ -59,14 +59,14 @@ fn verdict() -> impl Strategy<Value = Verdict> {
         Just(StreamName::LatencyP90),
         Just(StreamName::LatencyP99)
     ];
-    let arm =
-        prop_oneof![Just(Arm::Errors), Just(Arm::Latency), Just(Arm::Hang), Just(Arm::Crashes)];
+    let arm = prop_oneof![Just(Arm::Errors), Just(Arm::Latency), Just(Arm::Hang), Just(Arm::Crashes)];
     let breach = prop_oneof![
         Just(Breach::Errors),
         stream.prop_map(Breach::Latency),
         arm.prop_map(Breach::Catastrophe)
     ];
     prop_oneof![
+        Just(Verdict::NotJudgeable(NotJudgeable::SwitchedOff)),
         Just(Verdict::NotJudgeable(NotJudgeable::NoBaseline)),
         (any::<u64>(), any::<u64>()).prop_map(|(requests, needed)| {
             Verdict::NotJudgeable(NotJudgeable::BaselineTooSmall { requests, needed })
@@ -199,16 +199,8 @@ fn decided() -> impl Strategy<Value = Decided> {
         policy(),
     )
         .prop_map(
-            |((decision, progress), reasons, target, verdict, evidence, baseline, ready_at, policy)| Decided {
-                decision,
-                reasons,
-                target,
-                verdict,
-                evidence,
-                baseline,
-                ready_at,
-                policy,
-                progress,
+            |((decision, progress), reasons, target, verdict, evidence, baseline, ready_at, policy)| {
+                Decided { decision, reasons, target, verdict, evidence, baseline, ready_at, policy, progress }
             },
         )
 }

@@ -29,6 +29,8 @@ pub enum VerdictDoc {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "because", rename_all = "snake_case")]
 pub enum NotJudgeableDoc {
+    /// The judge is switched off.
+    SwitchedOff,
     /// Nothing to compare with.
     NoBaseline,
     /// Too little to compare with.
@@ -130,6 +132,9 @@ pub struct EvidenceDoc {
 impl From<&Verdict> for VerdictDoc {
     fn from(verdict: &Verdict) -> Self {
         match verdict {
+            Verdict::NotJudgeable(NotJudgeable::SwitchedOff) => {
+                Self::NotJudgeable(NotJudgeableDoc::SwitchedOff)
+            }
             Verdict::NotJudgeable(NotJudgeable::NoBaseline) => {
                 Self::NotJudgeable(NotJudgeableDoc::NoBaseline)
             }
@@ -156,6 +161,7 @@ impl From<VerdictDoc> for Verdict {
     fn from(doc: VerdictDoc) -> Self {
         match doc {
             VerdictDoc::NotJudgeable(why) => Self::NotJudgeable(match why {
+                NotJudgeableDoc::SwitchedOff => NotJudgeable::SwitchedOff,
                 NotJudgeableDoc::NoBaseline => NotJudgeable::NoBaseline,
                 NotJudgeableDoc::BaselineTooSmall { requests, needed } => {
                     NotJudgeable::BaselineTooSmall { requests, needed }
