@@ -1,0 +1,128 @@
+//! The real binary, running an app, and what it says of itself.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::kit::App;
+use crate::process::{AccessLog, Process, environment, eventually};
+
+/// Time to drain; and judging begins at once, for what a release shows in its warm-up is not kept.
+const CONFIG: &str = "[app]\ndrain = \"20s\"\n[judge]\nwarm_up = \"0s\"\nwarm_up_requests = 0\n";
+
+pub(crate) struct Agent {
+    pub(crate) public: SocketAddr,
+    pub(crate) log: AccessLog,
+    admin: SocketAddr,
+    app: App,
+    process: Process,
+    folder: TempDir,
+}
+
+impl Agent {
+    /// Starts the agent with the app and waits until both are ready.
+    pub(crate) async fn start(app: App) -> Self {
+        Self::start_in(app, tempfile::tempdir().expect("a temporary folder can be made")).await
+    }
+
+    /// Starts the agent again on the data that it left behind.
+    pub(crate) async fn start_again(self) -> Self {
+        Self::start_in(self.app, self.folder).await
+    }
+
+    async fn start_in(app: App, folder: TempDir) -> Self {
+        let config = folder.path().join("outrigger.toml");
+        fs::write(&config, CONFIG).expect("the folder is ours");
+        let mut command: Vec<OsString> = vec![env!("CARGO_BIN_EXE_outrigger").into(), "run".into()];
+        command.extend([
+            "--config".into(),
+            config.into(),
+            "--data".into(),
+            folder.path().join("data").into(),
+        ]);
+        command.extend(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--"].map(OsString::from));
+        command.extend(app.command("{port}"));
+        let log = AccessLog::in_folder(folder.path());
+        let mut process = Process::start(&command, &environment(&log));
+        let (public, admin) = process.hear("where it listens", listening).await;
+        let agent = Self { public, log, admin, app, process, folder };
+        eventually("the agent is healthy", async || {
+            let (_, body) = Client::of(agent.admin).get("/api/health").await;
+            let health: Value = serde_json::from_slice(&body).ok()?;
+            (health["status"] == "healthy").then_some(())
+        })
+        .await;
+        agent
+    }
+
+    /// The sum of a metric over all its labels.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let (status, body) = Client::of(self.admin).get("/metrics").await;
+        assert_eq!(status, 200);
+        sum(&String::from_utf8(body.to_vec()).expect("metrics are UTF-8"), name)
+    }
+
+    /// What stands at a JSON pointer in `/api/snapshot`; `null` where nothing does.
+    pub(crate) async fn snapshot(&self, pointer: &str) -> Value {
+        let (status, body) = Client::of(self.admin).get("/api/snapshot").await;
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+        let snapshot: Value = serde_json::from_slice(&body).expect("a snapshot is JSON");
+        snapshot.pointer(pointer).cloned().unwrap_or_default()
+    }
+
+    /// The highest resident memory so far, of the agent alone.
+    pub(crate) fn peak_memory_kib(&self) -> u64 {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the agent runs");
+        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("Linux tells the peak");
+        line.trim().trim_end_matches(" kB").trim().parse().expect("it is a number of KiB")
+    }
+
+    pub(crate) fn terminate(&self) {
+        self.process.terminate();
+    }
+
+    pub(crate) async fn ended(&mut self) -> i32 {
+        self.process.ended().await
+    }
+}
+
+/// The addresses in the agent's JSON line `listening`; its fields may stand beside the message or in `fields`.
+fn listening(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let field = |name: &str| line.get(name).or_else(|| line.get("fields")?.get(name))?.as_str();
+    (field("message")? == "listening").then_some(())?;
+    Some((field("public")?.parse().ok()?, field("admin")?.parse().ok()?))
+}
+
+fn sum(exposition: &str, name: &str) -> f64 {
+    let value = |line: &str| {
+        let rest = line.strip_prefix(name)?;
+        let number = match rest.strip_prefix('{') {
+            Some(labels) => labels.rsplit_once('}')?.1,
+            None => rest.strip_prefix(' ')?,
+        };
+        number.split_whitespace().next()?.parse::<f64>().ok()
+    };
+    exposition.lines().filter_map(value).sum()
+}
+
+#[test]
+fn the_listening_line_is_understood_flat_and_nested() {
+    let expected = Some(("127.0.0.1:81".parse().unwrap(), "127.0.0.1:82".parse().unwrap()));
+    let fields = r#""message":"listening","public":"127.0.0.1:81","admin":"127.0.0.1:82""#;
+    assert_eq!(listening(&format!("{{\"level\":\"INFO\",{fields}}}")), expected);
+    assert_eq!(listening(&format!("{{\"fields\":{{{fields}}}}}")), expected);
+    assert_eq!(listening("INFO listening"), None);
+    assert_eq!(listening(r#"{"message":"app listening","public":"127.0.0.1:81"}"#), None);
+}
+
+#[test]
+fn a_metric_is_summed_over_its_labels_and_no_other_metric_is() {
+    let text = "# TYPE a_total counter\na_total{x=\"1 } 2\"} 3\na_total{x=\"b\"} 4 1700000000\na_total_other 9\na_total 0.5\n";
+    assert_eq!(sum(text, "a_total"), 7.5);
+}

@@ -1,0 +1,176 @@
+//! A plain HTTP/1.1 client for the tests: a fixed count of requests over kept connections, events, and a websocket.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::process::WAIT;
+
+/// What `/sse` of both apps sends.
+const EVENTS: &str = "id: 0\ndata: event 0\n\nid: 1\ndata: event 1\n\nid: 2\ndata: event 2\n\nid: 3\ndata: event 3\n\n\
+                      id: 4\ndata: event 4\n\n";
+/// A connection in a drain ends long before this many requests.
+const REQUESTS_UNTIL_REFUSED_MAX: usize = 1_000_000;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Client(SocketAddr);
+
+impl Client {
+    pub(crate) fn of(address: SocketAddr) -> Self {
+        Self(address)
+    }
+
+    /// One request on a connection of its own. The status and the whole body.
+    pub(crate) fn get(self, target: &str) -> impl Future<Output = (u16, Bytes)> + use<> {
+        let target = target.to_owned();
+        async move {
+            let mut sender = connect(self.0).await;
+            answer(&mut sender, request(Method::GET, &target, Bytes::new())).await.expect("an answer")
+        }
+    }
+
+    /// `total` requests over `connections` kept connections, every other one a POST. How many were answered rightly;
+    /// anything else panics.
+    pub(crate) async fn load(self, total: usize, connections: usize) -> usize {
+        let mut running = JoinSet::new();
+        for i in 0..connections {
+            let share = total / connections + usize::from(i < total % connections);
+            running.spawn(async move {
+                let mut sender = connect(self.0).await;
+                for n in 0..share {
+                    ask_and_check(&mut sender, n).await;
+                }
+                share
+            });
+        }
+        running.join_all().await.into_iter().sum()
+    }
+
+    /// Asks on one connection until it is closed or the app no longer answers. An answer that begins must end.
+    pub(crate) fn until_refused(self, answered: Arc<AtomicUsize>) -> impl Future<Output = ()> + use<> {
+        async move {
+            let mut sender = connect(self.0).await;
+            for _ in 0..REQUESTS_UNTIL_REFUSED_MAX {
+                if sender.ready().await.is_err() {
+                    return;
+                }
+                let Ok(response) = sender.send_request(request(Method::GET, "/hello", Bytes::new())).await
+                else {
+                    return;
+                };
+                let status = response.status();
+                response.into_body().collect().await.expect("an answer that begins also ends");
+                if status != 200 {
+                    return;
+                }
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+pub(crate) async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {
+    let stream = TcpStream::connect(address).await.expect("it listens");
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.expect("a fresh connection is good");
+    tokio::spawn(connection);
+    sender
+}
+
+fn request(method: Method, target: &str, body: Bytes) -> Request<Full<Bytes>> {
+    let head = Request::builder().method(method).uri(target).header("host", "app.test");
+    head.body(Full::new(body)).expect("the parts are constants")
+}
+
+async fn answer(
+    sender: &mut SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> hyper::Result<(u16, Bytes)> {
+    let answer = async {
+        sender.ready().await?;
+        let response: Response<Incoming> = sender.send_request(request).await?;
+        let status = response.status().as_u16();
+        Ok((status, response.into_body().collect().await?.to_bytes()))
+    };
+    timeout(WAIT, answer).await.expect("an answer in time")
+}
+
+async fn ask_and_check(sender: &mut SendRequest<Full<Bytes>>, n: usize) {
+    if n.is_multiple_of(2) {
+        let asked = request(Method::GET, &format!("/hello?n={n}"), Bytes::new());
+        let (status, body) = answer(sender, asked).await.expect("a GET is answered");
+        assert_eq!((status, &json(&body)["n"]), (200, &Value::from(n)));
+    } else {
+        let sent = Bytes::from(vec![n as u8; n]);
+        let (status, body) =
+            answer(sender, request(Method::POST, "/echo", sent.clone())).await.expect("a POST is answered");
+        let heard = json(&body);
+        assert_eq!(
+            (status, &heard["bytes"], &heard["sha256"]),
+            (200, &Value::from(n), &hex(Sha256::digest(&sent)).into())
+        );
+    }
+}
+
+pub(crate) fn json(body: &[u8]) -> Value {
+    serde_json::from_slice(body).unwrap_or_else(|e| panic!("{e} in {}", String::from_utf8_lossy(body)))
+}
+
+pub(crate) fn hex(digest: impl AsRef<[u8]>) -> String {
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Events come as they were sent, and one by one: were they held back, the first would come with the last.
+pub(crate) async fn check_events(address: SocketAddr) {
+    let mut sender = connect(address).await;
+    let response =
+        sender.send_request(request(Method::GET, "/sse", Bytes::new())).await.expect("a stream of events");
+    assert_eq!(response.status(), 200);
+    assert!(
+        response.headers()["content-type"].to_str().expect("it is text").starts_with("text/event-stream")
+    );
+    let mut body = response.into_body();
+    let mut heard: Vec<Bytes> = Vec::new();
+    while let Some(frame) = timeout(WAIT, body.frame()).await.expect("an event in time") {
+        heard.extend(frame.expect("the stream ends in order").into_data());
+    }
+    assert_eq!(heard.concat(), EVENTS.as_bytes());
+    assert!(heard.len() >= 3, "the events came in {} pieces: they were held back", heard.len());
+}
+
+/// Text, a long binary message (its length takes eight bytes in its frame), ping, and an orderly close.
+pub(crate) async fn check_websocket(address: SocketAddr) {
+    let talk = async {
+        let (mut socket, response) =
+            tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.expect("a websocket");
+        assert_eq!(response.status(), 101);
+        let long: Vec<u8> = (0..70_000_u32).map(|i| i as u8).collect();
+        for message in [Message::text("hello"), Message::text("x".repeat(300)), Message::binary(long)] {
+            socket.send(message.clone()).await.expect("the websocket is open");
+            assert_eq!(socket.next().await.expect("an echo").expect("an echo"), message);
+        }
+        socket.send(Message::Ping(Bytes::from_static(b"?"))).await.expect("the websocket is open");
+        assert_eq!(
+            socket.next().await.expect("a pong").expect("a pong"),
+            Message::Pong(Bytes::from_static(b"?"))
+        );
+        socket.close(None).await.expect("the websocket is open");
+        while let Some(rest) = socket.next().await {
+            assert!(rest.expect("an orderly close").is_close());
+        }
+    };
+    timeout(WAIT, talk).await.expect("the talk ends in time");
+}
