@@ -64,8 +64,8 @@ async fn the_app_alone_passes_what_is_asked_of_it_behind_the_agent(app: App) {
     let client = Client::of(direct.address);
     assert_eq!(client.load(200, 4).await, 200);
     assert_eq!(direct.log.lines(), 200);
-    bulk::check_upload(direct.address, 1 << 20).await;
-    bulk::check_download(direct.address, 1 << 20).await;
+    bulk::check_upload(direct.address, kit::bulk_bytes()).await;
+    bulk::check_download(direct.address, kit::bulk_bytes()).await;
     client::check_events(direct.address).await;
     client::check_websocket(direct.address).await;
     assert_eq!(client.get("/status/418").await.0, 418);

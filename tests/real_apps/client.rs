@@ -61,24 +61,20 @@ impl Client {
     }
 
     /// Asks on one connection until it is closed or the app no longer answers. An answer that begins must end.
-    pub(crate) fn until_refused(self, answered: Arc<AtomicUsize>) -> impl Future<Output = ()> + use<> {
-        async move {
-            let mut sender = connect(self.0).await;
-            for _ in 0..REQUESTS_UNTIL_REFUSED_MAX {
-                if sender.ready().await.is_err() {
-                    return;
-                }
-                let Ok(response) = sender.send_request(request(Method::GET, "/hello", Bytes::new())).await
-                else {
-                    return;
-                };
-                let status = response.status();
-                response.into_body().collect().await.expect("an answer that begins also ends");
-                if status != 200 {
-                    return;
-                }
-                answered.fetch_add(1, Ordering::Relaxed);
+    pub(crate) async fn until_refused(self, answered: Arc<AtomicUsize>) {
+        let mut sender = connect(self.0).await;
+        for _ in 0..REQUESTS_UNTIL_REFUSED_MAX {
+            if sender.ready().await.is_err() {
+                return;
             }
+            let asked = request(Method::GET, "/hello", Bytes::new());
+            let Ok(response) = sender.send_request(asked).await else { return };
+            let status = response.status();
+            response.into_body().collect().await.expect("an answer that begins also ends");
+            if status != 200 {
+                return;
+            }
+            answered.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

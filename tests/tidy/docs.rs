@@ -65,7 +65,7 @@ pub(crate) fn links(doc: &File, exists: &dyn Fn(&str) -> bool) -> Vec<Fault> {
             if path.is_empty() || path.contains("://") || path.starts_with("mailto:") {
                 continue;
             }
-            if !exists(&format!("{folder}/{path}").trim_start_matches('/').to_owned()) {
+            if !exists(format!("{folder}/{path}").trim_start_matches('/')) {
                 faults.push(doc.fault(i + 1, format!("the link `{target}` leads nowhere")));
             }
         }

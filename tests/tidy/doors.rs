@@ -2,8 +2,12 @@
 
 use crate::source::{Fault, File, Named, named};
 
-/// What the data path, the control plane and the command line share: everything that may touch the world.
-const LIMBS_UP: &[&str] = &[
+/// Pure types and texts, which lead nowhere.
+const ALL: &[&str] = &[
+    "engine",
+    "clock",
+    "config",
+    "recorder",
     "proxy",
     "supervisor",
     "prober",
@@ -20,6 +24,12 @@ const LIMBS_UP: &[&str] = &[
     "cli",
 ];
 
+/// Every room but the engine.
+const ABOVE_THE_ENGINE: &[&str] = ALL.split_at(1).1;
+
+/// What the data path, the control plane and the command line share: everything that may touch the world.
+const LIMBS_UP: &[&str] = ALL.split_at(4).1;
+
 /// What speaks HTTP.
 const HTTP: &[&str] = &["proxy", "prober", "peers", "platform", "notify", "admin", "stage", "cli"];
 
@@ -32,15 +42,15 @@ const DOORS: &[(&str, &[&str])] = &[
     ("anyhow", &["agent", "stage", "ops", "cli"]),
     ("arc-swap", &["proxy", "admin", "agent"]),
     ("axum", &["admin"]),
-    ("bytes", HTTP),
+    ("bytes", ABOVE_THE_ENGINE),
     ("clap", &["cli"]),
     ("fastrand", LIMBS_UP),
     ("futures-util", LIMBS_UP),
-    ("hdrhistogram", &["engine", "recorder", "store"]),
-    ("http", HTTP),
+    ("hdrhistogram", &["engine", "recorder", "store", "admin", "stage"]),
+    ("http", ABOVE_THE_ENGINE),
     ("http-body", HTTP),
     ("http-body-util", HTTP),
-    ("humantime", &["engine", "config", "platform", "store", "admin", "agent", "stage", "ops", "cli"]),
+    ("humantime", ALL),
     ("hyper", HTTP),
     ("hyper-util", HTTP),
     ("libm", &["engine"]),
@@ -49,25 +59,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rusqlite", &["store", "registry"]),
     ("serde", WRITTEN),
     ("serde_json", WRITTEN),
-    ("sha2", &["config", "supervisor", "platform", "store", "agent", "stage", "cli"]),
+    ("sha2", &["config", "supervisor", "platform", "store", "admin", "agent", "stage", "cli"]),
     ("subtle", &["config"]),
-    (
-        "thiserror",
-        &[
-            "config",
-            "recorder",
-            "clock",
-            "proxy",
-            "supervisor",
-            "prober",
-            "platform",
-            "store",
-            "admin",
-            "stage",
-            "cli",
-            "agent",
-        ],
-    ),
+    ("thiserror", ABOVE_THE_ENGINE),
     ("tokio", LIMBS_UP),
     ("tokio-util", LIMBS_UP),
     ("toml", &["config"]),
