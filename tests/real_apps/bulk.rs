@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::client::{hex, json};
+use crate::client::{HOST, hex, json};
 
 /// 1 GiB passes in this time on two busy cores, with digests on both sides; or it hangs.
 const BULK_WAIT: Duration = Duration::from_secs(300);
@@ -59,7 +59,7 @@ pub(crate) async fn check_upload(address: SocketAddr, size: u64) {
 async fn upload(address: SocketAddr, size: u64) {
     let body =
         StreamBody::new(stream::iter(pieces(size).map(|piece| Ok::<_, Infallible>(Frame::data(piece)))));
-    let request = Request::builder().method(Method::POST).uri("/echo").header("host", "app.test");
+    let request = Request::builder().method(Method::POST).uri("/echo").header("host", HOST);
     let request = request.header("content-length", size).body(body).expect("the parts are constants");
     let response = connect(address).await.send_request(request).await.expect("an upload is answered");
     assert_eq!(response.status(), 200);
@@ -76,7 +76,7 @@ pub(crate) async fn check_download(address: SocketAddr, size: u64) {
 }
 
 async fn download(address: SocketAddr, size: u64) {
-    let request = Request::builder().uri(format!("/download?size={size}")).header("host", "app.test");
+    let request = Request::builder().uri(format!("/download?size={size}")).header("host", HOST);
     let request = request.body(Empty::<Bytes>::new()).expect("the parts are constants");
     let response = connect(address).await.send_request(request).await.expect("a download is answered");
     assert_eq!(response.status(), 200);

@@ -23,6 +23,8 @@ use crate::process::WAIT;
 /// What `/sse` of both apps sends.
 const EVENTS: &str = "id: 0\ndata: event 0\n\nid: 1\ndata: event 1\n\nid: 2\ndata: event 2\n\nid: 3\ndata: event 3\n\n\
                       id: 4\ndata: event 4\n\n";
+/// Loopback by its own name: the admin port refuses the names of other sites, lest their pages reach it.
+pub(crate) const HOST: &str = "127.0.0.1";
 /// A connection in a drain ends long before this many requests.
 const REQUESTS_UNTIL_REFUSED_MAX: usize = 1_000_000;
 
@@ -87,7 +89,7 @@ pub(crate) async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {
 }
 
 fn request(method: Method, target: &str, body: Bytes) -> Request<Full<Bytes>> {
-    let head = Request::builder().method(method).uri(target).header("host", "app.test");
+    let head = Request::builder().method(method).uri(target).header("host", HOST);
     head.body(Full::new(body)).expect("the parts are constants")
 }
 
