@@ -189,5 +189,10 @@ impl Direct {
 
 /// What an app is told, with the agent or without.
 pub(crate) fn environment(log: &AccessLog) -> Vec<(&'static str, OsString)> {
-    vec![("ACCESS_LOG", log.path().into()), ("EXIT_CODE", crate::EXIT_CODE.to_string().into())]
+    vec![
+        ("ACCESS_LOG", log.path().into()),
+        ("EXIT_CODE", crate::EXIT_CODE.to_string().into()),
+        // Running the tests leaves nothing behind in the tree.
+        ("PYTHONDONTWRITEBYTECODE", "1".into()),
+    ]
 }
