@@ -130,18 +130,20 @@ impl Tree {
 }
 
 fn read_into(root: &Path, folder: &Path, files: &mut Vec<File>) {
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let (path, kind) = (entry.path(), entry.file_type().unwrap());
+    const READABLE: &str = "the tree is a checkout that we may read";
+    for entry in fs::read_dir(folder).expect(READABLE) {
+        let entry = entry.expect(READABLE);
+        let (path, kind) = (entry.path(), entry.file_type().expect(READABLE));
         if NOT_OURS.iter().any(|n| entry.file_name() == *n) || kind.is_symlink() {
             continue;
         }
         if kind.is_dir() {
             read_into(root, &path, files);
-        } else if entry.metadata().unwrap().len() <= TEXT_BYTES_MAX
+        } else if entry.metadata().is_ok_and(|m| m.len() <= TEXT_BYTES_MAX)
             && let Ok(text) = fs::read_to_string(&path)
         {
-            let path = path.strip_prefix(root).unwrap().to_str().unwrap().replace('\\', "/");
-            files.push(File { path, text });
+            let path = path.strip_prefix(root).expect("it was found below the root");
+            files.push(File { path: path.to_string_lossy().into_owned(), text });
         }
     }
 }
