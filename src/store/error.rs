@@ -39,7 +39,9 @@ pub enum OpenError {
         holder: String,
     },
     /// The file is no database, or a damaged one.
-    #[error("the database `{path}` is damaged ({fault}); move it away to start anew, or restore it from a copy")]
+    #[error(
+        "the database `{path}` is damaged ({fault}); move it away to start anew, or restore it from a copy"
+    )]
     Corrupt {
         /// The file.
         path: PathBuf,

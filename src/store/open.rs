@@ -42,8 +42,7 @@ pub(super) struct Opened {
 
 /// Opens the database in `dir`, and makes what is missing.
 pub(super) fn on_disk(dir: &Path) -> Result<Opened, OpenError> {
-    std::fs::create_dir_all(dir)
-        .map_err(|source| OpenError::CreateDir { path: dir.to_owned(), source })?;
+    std::fs::create_dir_all(dir).map_err(|source| OpenError::CreateDir { path: dir.to_owned(), source })?;
     let lock = take_lock(dir)?;
     let path = dir.join(DATABASE_FILE);
     let connection = connect(&path).map_err(|error| sort_out(&path, error))?;
@@ -97,9 +96,8 @@ fn holder(file: File) -> String {
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     // Until all checks have passed, closing must not write the log back into a file that may be damaged.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
@@ -133,8 +131,9 @@ fn set_up(mut connection: Connection, path: &Path) -> Result<Connection, OpenErr
         // FULL: a commit has reached the disk when it returns. NORMAL would lose the last ones with the power.
         connection.pragma_update(None, "synchronous", "full")?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        connection
-            .pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |row| row.get::<_, i64>(0))?;
+        connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |row| {
+            row.get::<_, i64>(0)
+        })?;
         schema::migrate(&mut connection)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         Ok(mode)

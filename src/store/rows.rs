@@ -193,9 +193,8 @@ fn baseline(row: &Row<'_>, name: &str) -> rusqlite::Result<Result<Baseline, Stri
 }
 
 fn releases(connection: &Connection, damage: &mut Vec<Damage>) -> rusqlite::Result<Vec<ReleaseMemory>> {
-    let mut statement = connection.prepare(
-        "SELECT release, doc FROM releases ORDER BY last_seen_ms DESC, rowid DESC LIMIT ?1",
-    )?;
+    let mut statement = connection
+        .prepare("SELECT release, doc FROM releases ORDER BY last_seen_ms DESC, rowid DESC LIMIT ?1")?;
     let mut rows = statement.query([RELEASES_MAX as i64])?;
     let mut releases = Vec::new();
     while let Some(row) = rows.next()? {
@@ -289,10 +288,8 @@ pub(super) fn ticks(
                 in_flight: number(row, "in_flight")?,
                 stalled: row.get("stalled")?,
             }),
-            Err(error) => damage.push(Damage {
-                row: format!("tick {}", row.get::<_, i64>("id")?),
-                fault: error.to_string(),
-            }),
+            Err(error) => damage
+                .push(Damage { row: format!("tick {}", row.get::<_, i64>("id")?), fault: error.to_string() }),
         }
     }
     ticks.reverse();

@@ -89,8 +89,7 @@ impl Writer {
 
     /// All or nothing: an error rolls the whole transaction back.
     fn transact(&mut self, pending: &[(Write, Option<Answer>)]) -> rusqlite::Result<()> {
-        let transaction =
-            self.opened.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let transaction = self.opened.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for (write, _) in pending {
             rows::write(&transaction, write)?;
         }
@@ -143,7 +142,10 @@ impl Writer {
             // The log would be read at the next start anyway: a failure loses nothing.
             let folded = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
             if let Err(error) = folded {
-                tracing::warn!(error = &error as &dyn std::error::Error, "store closed with its log unmerged");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "store closed with its log unmerged"
+                );
             }
         }
         if let Err((_, error)) = connection.close() {

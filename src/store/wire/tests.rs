@@ -59,8 +59,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
         Just(StreamName::LatencyP90),
         Just(StreamName::LatencyP99)
     ];
-    let arm =
-        prop_oneof![Just(Arm::Errors), Just(Arm::Latency), Just(Arm::Hang), Just(Arm::Crashes)];
+    let arm = prop_oneof![Just(Arm::Errors), Just(Arm::Latency), Just(Arm::Hang), Just(Arm::Crashes)];
     let breach = prop_oneof![
         Just(Breach::Errors),
         stream.prop_map(Breach::Latency),
@@ -199,16 +198,8 @@ fn decided() -> impl Strategy<Value = Decided> {
         policy(),
     )
         .prop_map(
-            |((decision, progress), reasons, target, verdict, evidence, baseline, ready_at, policy)| Decided {
-                decision,
-                reasons,
-                target,
-                verdict,
-                evidence,
-                baseline,
-                ready_at,
-                policy,
-                progress,
+            |((decision, progress), reasons, target, verdict, evidence, baseline, ready_at, policy)| {
+                Decided { decision, reasons, target, verdict, evidence, baseline, ready_at, policy, progress }
             },
         )
 }
@@ -223,7 +214,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         any::<u64>().prop_map(|requests| Happening::WatchPassed { requests }),
         pause().prop_map(Happening::Paused),
         ".*".prop_map(|by| Happening::Resumed { by }),
-        5 => decided().prop_map(|decided| Happening::Decided(Box::new(decided))),
+        decided().prop_map(|decided| Happening::Decided(Box::new(decided))),
     ]
 }
 

@@ -162,10 +162,7 @@ mod tests {
 
     #[test]
     fn texts_are_what_a_person_would_write() {
-        assert_eq!(
-            json(TimeText(Time::from_millis(1_763_848_800_123))),
-            "\"2025-11-22T22:00:00.123Z\""
-        );
+        assert_eq!(json(TimeText(Time::from_millis(1_763_848_800_123))), "\"2025-11-22T22:00:00.123Z\"");
         assert_eq!(json(DurationText(Duration::from_secs(15 * 60))), "\"15m\"");
         assert_eq!(json(DurationText(Duration::from_secs(365 * 86_400))), "\"365d\"");
         assert_eq!(json(DurationText(Duration::from_millis(5_400_250))), "\"1h 30m 250ms\"");
