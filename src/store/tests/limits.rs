@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::config;
 use crate::engine::memory::BASELINES_MAX;
 use crate::engine::record::Progress;
@@ -130,9 +132,12 @@ async fn a_clone_of_a_store_under_writes_is_whole() {
     });
     let mut last = 0;
     for round in 0..5 {
-        while store.status().written < last + 20 {
-            tokio::task::yield_now().await;
-        }
+        let progress = async {
+            while store.status().written < last + 20 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), progress).await.unwrap();
         let acknowledged = store.status().written;
         let copy = to.path().join(round.to_string());
         clone_store(dir.path(), &copy).unwrap();

@@ -176,13 +176,17 @@ async fn dropping_the_last_handle_writes_what_is_queued() {
     let weak = ended.downgrade();
     drop((store, ended));
     // The lock falls when the thread has ended; until then opening is refused.
-    let store = loop {
-        match store::open(&settings(dir.path())) {
-            Ok(store) => break store,
-            Err(error) => assert!(matches!(error, store::OpenError::Locked { .. }), "{error:?}"),
-        }
+    let opened = (0..1_000_000).find_map(|_| {
         std::thread::yield_now();
-    };
+        match store::open(&settings(dir.path())) {
+            Ok(store) => Some(store),
+            Err(error) => {
+                assert!(matches!(error, store::OpenError::Locked { .. }), "{error:?}");
+                None
+            }
+        }
+    });
+    let store = opened.expect("the thread ended");
     assert!(weak.upgrade().is_none());
     assert_eq!(store.records(1000, None).await.unwrap().len(), 100);
 }
