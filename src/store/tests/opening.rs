@@ -141,7 +141,9 @@ async fn a_damaged_brake_still_brakes_and_a_damaged_act_still_counts() {
     let store = open(dir.path());
     let act = rollback(1, Progress::Intended);
     write_all(&store, [Write::Pause(Some(pause())), Write::Record(act.clone())]).await;
-    beside(dir.path()).execute_batch("UPDATE pause SET doc = '{'; UPDATE records SET doc = '{';").unwrap();
+    beside(dir.path())
+        .execute_batch("UPDATE pause SET doc = CAST(x'7bff' AS TEXT); UPDATE records SET doc = '{';")
+        .unwrap();
     let memory = store.memory().await.unwrap();
     assert_eq!(memory.pause.unwrap().until, None);
     assert_eq!(memory.open, None);
