@@ -13,7 +13,7 @@ use crate::engine::window::Latencies;
 /// Bytes that are not what they should be.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stored bytes are damaged: {0}")]
-pub struct Damaged(pub &'static str);
+pub(super) struct Damaged(pub(super) &'static str);
 
 /// The most pairs read from one tick's bytes: as many as a histogram of our range and digits has places. More are
 /// damage.

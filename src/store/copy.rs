@@ -52,11 +52,10 @@ pub fn clone_store(from_dir: &Path, to_dir: &Path) -> Result<(), CloneError> {
 fn copy_pages(source: &Connection, copy: &mut Connection) -> rusqlite::Result<bool> {
     let backup = Backup::new(source, copy)?;
     for _ in 0..BUSY_TRIES {
-        match backup.step(-1)? {
-            StepResult::Done => return Ok(true),
-            // `StepResult` may grow; whatever is not the end is asked again.
-            _ => std::thread::sleep(BUSY_PAUSE),
+        if backup.step(-1)? == StepResult::Done {
+            return Ok(true);
         }
+        std::thread::sleep(BUSY_PAUSE);
     }
     Ok(false)
 }

@@ -14,7 +14,10 @@
 //! repairs or overwrites a damaged database: it names it. A damaged row is passed over and reported, except that a
 //! damaged pause still pauses and a damaged record of an act still counts as one.
 //!
-//! **Its size** is bounded by the numbers of ticks and records that are kept.
+//! **Its size** is bounded by the numbers of ticks and records that are kept. Measured: a busy service's tick (200
+//! different latencies) takes some 700 bytes. The default of 20,000 ticks is 28 hours of evidence, enough for the
+//! longest watch of a day, in 14 MB and a log of 4 MB; 48 hours (34,560 ticks) take 24 MB, which the check at the
+//! start reads in 50 ms. A record of a decision takes some 3 KB, others a tenth of that.
 
 pub mod wire;
 
@@ -111,6 +114,15 @@ struct Shared {
     failed: AtomicU64,
     damaged: AtomicU64,
     last_error: Mutex<Option<String>>,
+}
+
+impl Shared {
+    fn report(&self, damage: Vec<Damage>) {
+        for Damage { row, fault } in damage {
+            self.damaged.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(row, fault, "stored row is damaged and was passed over");
+        }
+    }
 }
 
 /// A handle on the store. Cheap to clone; when the last one is dropped the thread writes what is queued and ends.
@@ -232,8 +244,13 @@ impl Store {
         F: FnOnce(&Connection, &mut Vec<Damage>) -> rusqlite::Result<T> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let question = Box::new(move |connection: &Connection, damage: &mut Vec<Damage>| {
-            let _ = answer.send(question(connection, damage));
+        let shared = Arc::clone(&self.shared);
+        let question = Box::new(move |connection: &Connection| {
+            let mut damage = Vec::new();
+            let result = question(connection, &mut damage);
+            // Before the answer: whoever has it sees the count too.
+            shared.report(damage);
+            let _ = answer.send(result);
         });
         self.jobs.send(Job::Read(question)).await.map_err(|_| ReadError::Closed)?;
         answered.await.map_err(|_| ReadError::Closed)?.map_err(|source| ReadError::Failed { source })

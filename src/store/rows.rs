@@ -164,7 +164,7 @@ fn baselines(connection: &Connection, damage: &mut Vec<Damage>) -> rusqlite::Res
     let mut rows = statement.query([BASELINES_MAX as i64])?;
     let mut baselines = Vec::new();
     while let Some(row) = rows.next()? {
-        let name: String = row.get("release")?;
+        let name = text(row, "release")?;
         match baseline(row, &name)? {
             Ok(baseline) => baselines.push(baseline),
             Err(fault) => damage.push(Damage { row: format!("baseline of {name}"), fault }),
@@ -176,7 +176,7 @@ fn baselines(connection: &Connection, damage: &mut Vec<Damage>) -> rusqlite::Res
 fn baseline(row: &Row<'_>, name: &str) -> rusqlite::Result<Result<Baseline, String>> {
     let latency: Vec<u8> = row.get("latency")?;
     let digest: Vec<u8> = row.get("digest")?;
-    let ticks: String = row.get("ticks")?;
+    let ticks = text(row, "ticks")?;
     let (Some(release), Ok(ticks)) = (Release::new(name), serde_json::from_str(&ticks)) else {
         return Ok(Err("its columns cannot be read".to_owned()));
     };
@@ -200,8 +200,8 @@ fn releases(connection: &Connection, damage: &mut Vec<Damage>) -> rusqlite::Resu
     let mut rows = statement.query([RELEASES_MAX as i64])?;
     let mut releases = Vec::new();
     while let Some(row) = rows.next()? {
-        let doc: String = row.get("doc")?;
-        let name: String = row.get("release")?;
+        let doc = text(row, "doc")?;
+        let name = text(row, "release")?;
         releases.extend(parse::<ReleaseDoc>(&doc, || format!("release {name}"), damage).map(Into::into));
     }
     Ok(releases)
@@ -215,7 +215,7 @@ fn open_decision(
         .query_row(
             "SELECT id, doc FROM records WHERE open = 1 ORDER BY at_ms DESC, id DESC LIMIT 1",
             [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok((text(row, "id")?, text(row, "doc")?)),
         )
         .optional()?;
     let Some((id, doc)) = found else { return Ok(None) };
@@ -233,8 +233,8 @@ fn last_act(connection: &Connection) -> rusqlite::Result<Option<LastAct>> {
             "SELECT id, at_ms, release, target FROM records WHERE act = 1 ORDER BY at_ms DESC, id DESC LIMIT 1",
             [],
             |row| {
-                let (id, from): (String, String) = (row.get("id")?, row.get("release")?);
-                let to: Option<String> = row.get("target")?;
+                let (id, from) = (text(row, "id")?, text(row, "release")?);
+                let to: Option<String> = row.get("target").unwrap_or(None);
                 Ok(Release::new(&from).zip(Some(time(row, "at_ms")?)).map(|(from, at)| LastAct {
                     id: RecordId::from_stored(&id),
                     at,
@@ -249,7 +249,7 @@ fn last_act(connection: &Connection) -> rusqlite::Result<Option<LastAct>> {
 
 fn pause(connection: &Connection, damage: &mut Vec<Damage>) -> rusqlite::Result<Option<Pause>> {
     let doc: Option<String> =
-        connection.query_row("SELECT doc FROM pause", [], |row| row.get(0)).optional()?;
+        connection.query_row("SELECT doc FROM pause", [], |row| text(row, "doc")).optional()?;
     let Some(doc) = doc else { return Ok(None) };
     let pause = parse::<PauseDoc>(&doc, || "pause".to_owned(), damage).map(Pause::from);
     // A brake that cannot be read still brakes.
@@ -329,15 +329,15 @@ pub(super) fn records_like(connection: &Connection, id: &str) -> rusqlite::Resul
 
 /// A record's JSON as it was stored; where it is damaged, what the columns still say.
 fn shown(row: &Row<'_>) -> rusqlite::Result<serde_json::Value> {
-    let doc: String = row.get("doc")?;
+    let doc = text(row, "doc")?;
     if let Ok(value) = serde_json::from_str(&doc) {
         return Ok(value);
     }
     Ok(serde_json::json!({
-        "id": row.get::<_, String>("id")?,
+        "id": text(row, "id")?,
         "at_ms": number(row, "at_ms")?,
-        "release": row.get::<_, String>("release")?,
-        "kind": row.get::<_, String>("kind")?,
+        "release": text(row, "release")?,
+        "kind": text(row, "kind")?,
         "damaged": true,
     }))
 }
@@ -355,6 +355,11 @@ fn json<T: serde::Serialize>(value: &T) -> String {
 /// SQLite's integers are signed. A time or count beyond 2^63 does not occur and is kept as the largest.
 fn column(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// Bytes that are no UTF-8 must not keep all other rows from being read.
+fn text(row: &Row<'_>, name: &str) -> rusqlite::Result<String> {
+    Ok(String::from_utf8_lossy(row.get_ref(name)?.as_bytes()?).into_owned())
 }
 
 fn number(row: &Row<'_>, name: &str) -> rusqlite::Result<u64> {

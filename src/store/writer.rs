@@ -10,14 +10,14 @@ use tokio::sync::{mpsc, oneshot};
 use crate::store::error::WriteError;
 use crate::store::open::Opened;
 use crate::store::prune::{self, Bounds, PRUNE_EVERY};
-use crate::store::rows::{self, Damage};
+use crate::store::rows;
 use crate::store::{Shared, Write};
 
 /// The most writes in one transaction, and so behind one sync of the disk. More are left for the next.
 const BATCH_MAX: usize = 64;
 
 pub(super) type Answer = oneshot::Sender<Result<(), WriteError>>;
-pub(super) type Question = Box<dyn FnOnce(&Connection, &mut Vec<Damage>) + Send>;
+pub(super) type Question = Box<dyn FnOnce(&Connection) + Send>;
 
 /// What the thread is asked.
 pub(super) enum Job {
@@ -54,7 +54,7 @@ impl Writer {
                     Job::Write(write, answer) => pending.push((write, answer)),
                     Job::Read(question) => {
                         self.commit(&mut pending);
-                        self.read(question);
+                        question(&self.opened.connection);
                     }
                     Job::Close(done) => {
                         self.commit(&mut pending);
@@ -78,7 +78,8 @@ impl Writer {
         let result = self.transact(pending).map_err(|source| WriteError::Failed { source: Arc::new(source) });
         let counter = if result.is_ok() { &self.shared.written } else { &self.shared.failed };
         counter.fetch_add(count, Ordering::Relaxed);
-        self.tell(&result);
+        let unanswered = pending.iter().any(|(_, answer)| answer.is_none());
+        self.tell(&result, unanswered);
         self.measure();
         for (_, answer) in pending.drain(..) {
             if let Some(answer) = answer {
@@ -103,28 +104,22 @@ impl Writer {
         Ok(())
     }
 
-    /// Logged here only at the change: writes without an answer would fail every five seconds.
-    fn tell(&mut self, result: &Result<(), WriteError>) {
+    /// An error that is answered is its asker's to log. The others are logged here, and only at the change: ticks
+    /// would fail every five seconds.
+    fn tell(&mut self, result: &Result<(), WriteError>, unanswered: bool) {
         match result {
-            Ok(()) if self.failing => tracing::info!("store writes again"),
-            Ok(()) => {}
-            Err(error) if !self.failing => {
+            Ok(()) if self.failing => {
+                self.failing = false;
+                tracing::info!("store writes again");
+            }
+            Err(error) if unanswered && !self.failing => {
+                self.failing = true;
                 tracing::error!(error = error as &dyn std::error::Error, "store cannot write");
             }
-            Err(_) => {}
+            Ok(()) | Err(_) => {}
         }
-        self.failing = result.is_err();
         let text = result.as_ref().err().map(chain);
         *self.shared.last_error.lock().expect("no holder of this lock panics") = text;
-    }
-
-    fn read(&self, question: Question) {
-        let mut damage = Vec::new();
-        question(&self.opened.connection, &mut damage);
-        for Damage { row, fault } in damage {
-            self.shared.damaged.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(row, fault, "stored row is damaged and was passed over");
-        }
     }
 
     fn measure(&self) {

@@ -1,1 +1,101 @@
+//! The store as its callers see it, on real files.
 
+mod kill;
+mod limits;
+mod opening;
+mod writing;
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::config;
+use crate::engine::baseline::Baseline;
+use crate::engine::policy::Policy;
+use crate::engine::record::{Decided, Decision, Happening, Pause, Progress, Reason, Record};
+use crate::engine::release::{RecordId, Release};
+use crate::engine::time::Time;
+use crate::engine::verdict::{Breach, Verdict};
+use crate::engine::window::{Latencies, Tick};
+use crate::store::{self, DATABASE_FILE, Store, Write};
+
+fn settings(dir: &Path) -> config::Store {
+    config::Store { dir: dir.to_owned(), dir_is_explicit: true, evidence_max: 20_000, records_max: 10_000 }
+}
+
+fn open(dir: &Path) -> Store {
+    store::open(&settings(dir)).unwrap()
+}
+
+fn release(name: &str) -> Release {
+    Release::new(name).unwrap()
+}
+
+fn record(ms: u64, boot: u16, what: Happening) -> Record {
+    let at = Time::from_millis(1_763_848_800_000 + ms);
+    Record { id: RecordId::new(at, boot, 0), at, release: release("v2"), what }
+}
+
+fn ready(ms: u64) -> Record {
+    record(ms, 0, Happening::Ready)
+}
+
+fn rollback(ms: u64, progress: Progress) -> Record {
+    let since = Time::from_millis(1_763_848_800_000);
+    let decided = Decided {
+        decision: Decision::RollBack,
+        reasons: vec![Reason::Degraded, Reason::LastKnownGood],
+        target: Some(release("v1")),
+        verdict: Verdict::Degraded { breach: Breach::Errors, since },
+        evidence: Vec::new(),
+        baseline: None,
+        ready_at: Some(since),
+        policy: Policy::default(),
+        progress,
+    };
+    record(ms, 0, Happening::Decided(Box::new(decided)))
+}
+
+fn tick(n: u64, pairs: u64) -> Tick {
+    let from = Time::from_millis(1_763_848_800_000 + n * 5000);
+    let latencies =
+        (0..pairs).map(|i| (2_000 + (n * 7_919 + i * i * 37) % 400_000, 1 + (n + i) % 5)).collect();
+    Tick {
+        from,
+        to: from + Duration::from_secs(5),
+        judged: 500,
+        failed: n % 3,
+        latencies: Latencies::new(latencies),
+        ended: 501,
+        arrived: 502,
+        in_flight: 4,
+        stalled: n % 2 == 1,
+    }
+}
+
+fn baseline(name: &str, ticks: u64) -> Baseline {
+    let mut baseline = Baseline::empty(release(name), tick(0, 0).from);
+    (0..ticks).for_each(|n| baseline.learn(&tick(n, 50)));
+    baseline
+}
+
+fn pause() -> Pause {
+    Pause {
+        by: "ana".to_owned(),
+        reason: "migration".to_owned(),
+        since: Time::from_millis(5),
+        until: Some(Time::from_millis(9)),
+    }
+}
+
+async fn write_all(store: &Store, writes: impl IntoIterator<Item = Write>) {
+    for write in writes {
+        store.write(write).await.unwrap();
+    }
+}
+
+/// The database beside the store, for what no caller may do.
+fn beside(dir: &Path) -> Connection {
+    Connection::open(dir.join(DATABASE_FILE)).unwrap()
+}
