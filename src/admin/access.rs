@@ -115,7 +115,11 @@ pub(super) fn check(
         Door::Page => check_browser(door, uri, headers),
         Door::Read => {
             check_browser(door, uri, headers)?;
-            if is_local(address, headers) { Ok(()) } else { check_token(headers, token.ok_or(NO_TOKEN_TO_READ)?) }
+            if is_local(address, headers) {
+                Ok(())
+            } else {
+                check_token(headers, token.ok_or(NO_TOKEN_TO_READ)?)
+            }
         }
         Door::Act => {
             check_browser(door, uri, headers)?;
@@ -141,7 +145,8 @@ fn came_through_edge(headers: &HeaderMap) -> bool {
 
 /// Whether the request began on this machine. What another proxy here passes on did not.
 fn is_local(address: SocketAddr, headers: &HeaderMap) -> bool {
-    let passed_on = ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|&name| headers.contains_key(name));
+    let passed_on =
+        ["forwarded", "x-forwarded-for", "x-real-ip"].iter().any(|&name| headers.contains_key(name));
     address.ip().to_canonical().is_loopback() && !passed_on
 }
 
@@ -163,7 +168,8 @@ fn check_browser(door: Door, uri: &Uri, headers: &HeaderMap) -> Result<(), Refus
     }
     if let Some(origin) = headers.get(header::ORIGIN) {
         let origin = origin.to_str().map_err(|_| ORIGIN)?;
-        let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")).ok_or(ORIGIN)?;
+        let rest =
+            origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")).ok_or(ORIGIN)?;
         if !rest.eq_ignore_ascii_case(authority) {
             return Err(ORIGIN);
         }
@@ -212,12 +218,21 @@ mod tests {
     #[test]
     fn acting_over_tcp_needs_the_token_even_from_loopback() {
         assert_eq!(rule(LOCAL, Door::Act, &[], Some("secret")), Err(TOKEN_WANTED));
-        assert_eq!(rule(LOCAL, Door::Act, &[("authorization", "Bearer wrong")], Some("secret")), Err(TOKEN_WRONG));
-        assert_eq!(rule(LOCAL, Door::Act, &[("authorization", "Basic secret")], Some("secret")), Err(TOKEN_WANTED));
+        assert_eq!(
+            rule(LOCAL, Door::Act, &[("authorization", "Bearer wrong")], Some("secret")),
+            Err(TOKEN_WRONG)
+        );
+        assert_eq!(
+            rule(LOCAL, Door::Act, &[("authorization", "Basic secret")], Some("secret")),
+            Err(TOKEN_WANTED)
+        );
         assert_eq!(rule(LOCAL, Door::Act, &[("authorization", "Bearer secret")], Some("secret")), Ok(()));
         assert_eq!(rule(REMOTE, Door::Act, &[("authorization", "bearer secret")], Some("secret")), Ok(()));
         assert_eq!(rule(LOCAL, Door::Act, &[("authorization", "Bearer ")], None), Err(NO_TOKEN_TO_ACT));
-        assert!(NO_TOKEN_TO_ACT.message.contains("OUTRIGGER_TOKEN") && NO_TOKEN_TO_ACT.message.contains("outrigger pause"));
+        assert!(
+            NO_TOKEN_TO_ACT.message.contains("OUTRIGGER_TOKEN")
+                && NO_TOKEN_TO_ACT.message.contains("outrigger pause")
+        );
     }
 
     #[test]
@@ -227,7 +242,10 @@ mod tests {
         assert_eq!(rule(REMOTE, Door::Read, &[], Some("secret")), Err(TOKEN_WANTED));
         assert_eq!(rule(REMOTE, Door::Read, &[("authorization", "Bearer secret")], Some("secret")), Ok(()));
         assert_eq!(rule(REMOTE, Door::Read, &[], None), Err(NO_TOKEN_TO_READ));
-        assert_eq!(rule(LOCAL, Door::Read, &[("x-forwarded-for", "1.2.3.4")], Some("secret")), Err(TOKEN_WANTED));
+        assert_eq!(
+            rule(LOCAL, Door::Read, &[("x-forwarded-for", "1.2.3.4")], Some("secret")),
+            Err(TOKEN_WANTED)
+        );
         for door in [Door::Health, Door::Metrics, Door::Page] {
             assert_eq!(rule(REMOTE, door, &[], None), Ok(()));
         }
@@ -245,12 +263,16 @@ mod tests {
 
     #[test]
     fn a_public_name_that_points_here_is_refused() {
-        for host in ["evil.example", "evil.example:9900", "127.0.0.1.evil.example", "", "a b", "localhost.evil.com"] {
+        for host in
+            ["evil.example", "evil.example:9900", "127.0.0.1.evil.example", "", "a b", "localhost.evil.com"]
+        {
             for door in [Door::Page, Door::Read] {
                 assert_eq!(rule(LOCAL, door, &[("host", host)], None), Err(HOST), "{host}");
             }
         }
-        for host in ["localhost", "LOCALHOST:9900", "[::1]:9900", "10.0.0.1", "app", "web.railway.internal:9900"] {
+        for host in
+            ["localhost", "LOCALHOST:9900", "[::1]:9900", "10.0.0.1", "app", "web.railway.internal:9900"]
+        {
             assert_eq!(rule(LOCAL, Door::Page, &[("host", host)], None), Ok(()), "{host}");
         }
         assert_eq!(rule(LOCAL, Door::Metrics, &[("host", "metrics.example.com")], None), Ok(()));

@@ -121,7 +121,12 @@ impl From<NoAnswer> for Fault {
 }
 
 /// Every request passes here before anything of it is read but its head.
-async fn guard(State(desk): State<Desk>, Extension(peer): Extension<Peer>, request: Request, next: Next) -> Response {
+async fn guard(
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
     let door = access::door(request.method(), request.uri().path());
     let token = desk.shared.token.as_ref();
     let mut response = match access::check(peer, door, request.uri(), request.headers(), token) {
@@ -157,11 +162,15 @@ async fn deep_health(
 async fn snapshot(State(desk): State<Desk>, uri: Uri) -> Result<Response, Fault> {
     let Query(asked) = query::<SnapshotQuery>(&uri)?;
     let published = desk.shared.published().ok_or_else(|| {
-        Fault::new(StatusCode::SERVICE_UNAVAILABLE, "the agent has not sealed its first second yet; try again")
+        Fault::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the agent has not sealed its first second yet; try again",
+        )
     })?;
     let mut body = published.json().to_vec();
     if asked.series.unwrap_or(0) > 0 {
-        let series = serde_json::to_vec(&desk.shared.points_after(None)).expect("views have string keys only");
+        let series =
+            serde_json::to_vec(&desk.shared.points_after(None)).expect("views have string keys only");
         body.pop();
         body.extend_from_slice(b",\"series\":");
         body.extend_from_slice(&series);
@@ -174,7 +183,9 @@ async fn snapshot(State(desk): State<Desk>, uri: Uri) -> Result<Response, Fault>
 async fn live(State(desk): State<Desk>, uri: Uri) -> Result<Response, Fault> {
     let Query(asked) = query::<StreamQuery>(&uri)?;
     let place = desk.shared.streams.clone().try_acquire_owned().map_err(|_| {
-        let message = format!("{STREAMS_MAX} live streams are open, and no more are: close a dashboard, or poll /api/snapshot");
+        let message = format!(
+            "{STREAMS_MAX} live streams are open, and no more are: close a dashboard, or poll /api/snapshot"
+        );
         Fault::new(StatusCode::SERVICE_UNAVAILABLE, message)
     })?;
     Ok(stream::open(desk.shared, desk.shutdown, place, asked.after))
@@ -193,16 +204,19 @@ async fn records(State(desk): State<Desk>, uri: Uri) -> Result<Response, Fault> 
 
 async fn record(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Response, Fault> {
     let id = record_id(&id)?;
-    let missing = Fault::new(StatusCode::NOT_FOUND, format!("there is no record {id}; /api/records lists them"));
+    let missing =
+        Fault::new(StatusCode::NOT_FOUND, format!("there is no record {id}; /api/records lists them"));
     let record = desk.shared.ask(|reply| Command::Record { id, reply }).await?;
     record.map(no_store).ok_or(missing)
 }
 
 async fn pause(State(desk): State<Desk>, request: Request) -> Result<Response, Fault> {
-    let asked: PauseBody = body(request, "{\"by\": \"ana\", \"reason\": \"migration\", \"for\": \"30m\"}").await?;
+    let asked: PauseBody =
+        body(request, "{\"by\": \"ana\", \"reason\": \"migration\", \"for\": \"30m\"}").await?;
     let by = text("by", &asked.by, BY_MAX)?;
     let reason = text("reason", &asked.reason, REASON_MAX)?;
-    let until = asked.length.as_deref().map(pause_length).transpose()?.map(|length| desk.shared.clock.now() + length);
+    let until =
+        asked.length.as_deref().map(pause_length).transpose()?.map(|length| desk.shared.clock.now() + length);
     desk.shared.ask(|reply| Command::Pause { by, reason, until, reply }).await?;
     Ok(no_store(json!({ "paused": true, "until": until.map(crate::admin::view::rfc3339) })))
 }
@@ -268,8 +282,11 @@ async fn body<T: serde::de::DeserializeOwned>(request: Request, example: &str) -
     let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(request.into_body(), BODY_MAX))
         .await
         .map_err(|_| Fault::new(StatusCode::REQUEST_TIMEOUT, "the body did not come within 5 s"))?
-        .map_err(|_| Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "the body must be whole and at most 16 KiB"))?;
-    serde_json::from_slice(&bytes).map_err(|error| Fault::bad_request(format!("{error}; send for example {example}")))
+        .map_err(|_| {
+            Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "the body must be whole and at most 16 KiB")
+        })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Fault::bad_request(format!("{error}; send for example {example}")))
 }
 
 fn text(name: &str, given: &str, max: usize) -> Result<String, Fault> {
@@ -286,7 +303,8 @@ fn pause_length(given: &str) -> Result<Duration, Fault> {
     let length = humantime::parse_duration(given)
         .map_err(|error| Fault::bad_request(format!("`for`: {error}; write it like 30m, 2h or 1day")))?;
     if length.is_zero() || length > PAUSE_MAX {
-        let message = "`for` must be above zero and at most 30days; leave it out for a pause that only a person ends";
+        let message =
+            "`for` must be above zero and at most 30days; leave it out for a pause that only a person ends";
         return Err(Fault::bad_request(message));
     }
     Ok(length)

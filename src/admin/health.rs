@@ -155,8 +155,11 @@ fn checks(published: Option<&Published>, now_ms: u64, detail: Detail) -> Checks 
         let unknown = || Check::new("starting");
         return Checks { app: unknown(), store: unknown(), engine: unknown() };
     };
-    let mut checks =
-        Checks { app: app(&published.live), store: store(&published.live), engine: engine(published, now_ms) };
+    let mut checks = Checks {
+        app: app(&published.live),
+        store: store(&published.live),
+        engine: engine(published, now_ms),
+    };
     if detail == Detail::Names {
         for check in [&mut checks.app, &mut checks.store, &mut checks.engine] {
             *check = Check::new(check.status);

@@ -30,21 +30,27 @@ pub(super) fn render(shared: &Shared) -> String {
     families.retain(|family| !family.get_metric().is_empty());
     families.sort_by(|a, b| a.name().cmp(b.name()));
     let mut text = Vec::new();
-    TextEncoder::new().encode(&families, &mut text).expect("each family has a name and a metric, and memory takes all");
+    TextEncoder::new()
+        .encode(&families, &mut text)
+        .expect("each family has a name and a metric, and memory takes all");
     String::from_utf8(text).expect("names and labels are UTF-8")
 }
 
 fn counted(totals: &Totals) -> Vec<MetricFamily> {
     let requests = totals.requests().iter().map(|(&(method, status, outcome), &count)| {
-        let labels = vec![("method", method.label()), ("status", status.label()), ("outcome", outcome.label())];
+        let labels =
+            vec![("method", method.label()), ("status", status.label()), ("outcome", outcome.label())];
         (labels, count as f64)
     });
-    let decisions = totals
-        .decisions()
-        .iter()
-        .map(|(&(decision, progress), &count)| (vec![("decision", decision), ("progress", progress)], count as f64));
+    let decisions = totals.decisions().iter().map(|(&(decision, progress), &count)| {
+        (vec![("decision", decision), ("progress", progress)], count as f64)
+    });
     vec![
-        counter("outrigger_requests_total", "Requests that ended, by how and by whose fault.", requests.collect()),
+        counter(
+            "outrigger_requests_total",
+            "Requests that ended, by how and by whose fault.",
+            requests.collect(),
+        ),
         counter(
             "outrigger_decisions_total",
             "Decisions of this run that came this far; one that goes on is counted at each step.",
@@ -123,7 +129,8 @@ fn of_app(published: &Published) -> Vec<MetricFamily> {
 
 fn of_engine(published: &Published) -> Vec<MetricFamily> {
     let engine = &published.live.engine;
-    let verdicts = VERDICTS.iter().map(|&v| (vec![("verdict", v)], flag(v == engine.verdict.label()))).collect();
+    let verdicts =
+        VERDICTS.iter().map(|&v| (vec![("verdict", v)], flag(v == engine.verdict.label()))).collect();
     let mut evidence: Vec<_> =
         engine.evidence.iter().map(|s| (vec![("stream", s.name.label())], s.progress())).collect();
     if !evidence.is_empty() {
@@ -137,7 +144,11 @@ fn of_engine(published: &Published) -> Vec<MetricFamily> {
             "Evidence against the release as a share of its limit; `latency` is its streams taken together.",
             evidence,
         ),
-        gauge("outrigger_paused", "1 while a person has paused acting.", vec![(vec![], flag(engine.pause.is_some()))]),
+        gauge(
+            "outrigger_paused",
+            "1 while a person has paused acting.",
+            vec![(vec![], flag(engine.pause.is_some()))],
+        ),
         gauge("outrigger_cooling_down", "1 during the rest after an act.", vec![(vec![], flag(cooling))]),
         gauge(
             "outrigger_baseline_requests",
@@ -148,8 +159,16 @@ fn of_engine(published: &Published) -> Vec<MetricFamily> {
     if let Some(watch) = &engine.watch {
         let value = |v: f64| vec![(vec![], v)];
         families.extend([
-            gauge("outrigger_watch_judged_seconds", "How long the release has been judged.", value(watch.judged_for.as_secs_f64())),
-            gauge("outrigger_watch_judged_requests", "Requests judged in its watch.", value(watch.judged_requests as f64)),
+            gauge(
+                "outrigger_watch_judged_seconds",
+                "How long the release has been judged.",
+                value(watch.judged_for.as_secs_f64()),
+            ),
+            gauge(
+                "outrigger_watch_judged_requests",
+                "Requests judged in its watch.",
+                value(watch.judged_requests as f64),
+            ),
             gauge("outrigger_watch_passed", "1 when its watch has passed.", value(flag(watch.passed))),
         ]);
     }
@@ -160,10 +179,18 @@ fn of_store(published: &Published) -> Vec<MetricFamily> {
     let store = &published.live.store;
     let value = |v: u64| vec![(vec![], v as f64)];
     vec![
-        gauge("outrigger_store_durable", "1 when what is written survives a restart.", value(store.durable.into())),
+        gauge(
+            "outrigger_store_durable",
+            "1 when what is written survives a restart.",
+            value(store.durable.into()),
+        ),
         gauge("outrigger_store_size_bytes", "Size of the store.", value(store.size_bytes)),
         counter("outrigger_store_writes_total", "Writes that were carried out.", value(store.written)),
-        counter("outrigger_store_dropped_total", "Writes dropped because the queue was full.", value(store.dropped)),
+        counter(
+            "outrigger_store_dropped_total",
+            "Writes dropped because the queue was full.",
+            value(store.dropped),
+        ),
         counter("outrigger_store_failed_total", "Writes that failed.", value(store.failed)),
     ]
 }

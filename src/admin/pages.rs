@@ -19,8 +19,7 @@ pub(super) struct File {
 
 pub(super) const INDEX: File =
     File { kind: "text/html; charset=utf-8", text: include_str!("page/index.html") };
-pub(super) const STYLE: File =
-    File { kind: "text/css; charset=utf-8", text: include_str!("page/style.css") };
+pub(super) const STYLE: File = File { kind: "text/css; charset=utf-8", text: include_str!("page/style.css") };
 pub(super) const APP: File =
     File { kind: "text/javascript; charset=utf-8", text: include_str!("page/app.js") };
 pub(super) const CHARTS: File =
@@ -33,7 +32,8 @@ impl File {
     pub(super) fn serve(self, request: &HeaderMap) -> Response {
         let tag = self.tag();
         let known = request.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
-        let held = known.is_some_and(|list| list.split(',').any(|t| t.trim().trim_start_matches("W/") == tag));
+        let held =
+            known.is_some_and(|list| list.split(',').any(|t| t.trim().trim_start_matches("W/") == tag));
         let tag = HeaderValue::from_str(&tag).expect("a digest in quotes is visible ASCII");
         let fixed = [
             (header::CONTENT_TYPE, HeaderValue::from_static(self.kind)),
@@ -41,7 +41,11 @@ impl File {
             (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
             (header::ETAG, tag),
         ];
-        if held { (StatusCode::NOT_MODIFIED, fixed).into_response() } else { (fixed, self.text).into_response() }
+        if held {
+            (StatusCode::NOT_MODIFIED, fixed).into_response()
+        } else {
+            (fixed, self.text).into_response()
+        }
     }
 
     /// From the content, so that a new build is fetched and an old one is not.

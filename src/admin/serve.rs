@@ -13,7 +13,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -57,8 +57,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, shutdown: Cancell
 
 /// Serves the control socket likewise. Whoever may open its file may act: its permissions are the caller's business.
 pub async fn serve_unix(listener: UnixListener, shared: Arc<Shared>, shutdown: CancellationToken) {
-    let accept = async || listener.accept().await.map(|(io, _)| (io, Peer::Unix));
-    run(Limits::default(), accept, shared, shutdown).await;
+    run(Limits::default(), listener, shared, shutdown).await;
 }
 
 pub(super) async fn serve_tcp_within(
@@ -67,22 +66,35 @@ pub(super) async fn serve_tcp_within(
     shared: Arc<Shared>,
     shutdown: CancellationToken,
 ) {
-    let accept = async || {
-        let (io, address) = listener.accept().await?;
-        io.set_nodelay(true)?;
-        Ok((io, Peer::Tcp(address)))
-    };
-    run(limits, accept, shared, shutdown).await;
+    run(limits, listener, shared, shutdown).await;
 }
 
-async fn run<I>(
-    limits: Limits,
-    accept: impl AsyncFn() -> io::Result<(I, Peer)>,
-    shared: Arc<Shared>,
-    shutdown: CancellationToken,
-) where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+/// A listener that says who came.
+trait Entrance {
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Io, Peer)>> + Send;
+}
+
+impl Entrance for TcpListener {
+    type Io = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
+        let (io, address) = Self::accept(self).await?;
+        io.set_nodelay(true)?;
+        Ok((io, Peer::Tcp(address)))
+    }
+}
+
+impl Entrance for UnixListener {
+    type Io = UnixStream;
+
+    async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
+        Self::accept(self).await.map(|(io, _)| (io, Peer::Unix))
+    }
+}
+
+async fn run(limits: Limits, entrance: impl Entrance, shared: Arc<Shared>, shutdown: CancellationToken) {
     let router = api::router(shared, shutdown.clone());
     let mut open = JoinSet::new();
     loop {
@@ -90,7 +102,7 @@ async fn run<I>(
             biased;
             () = shutdown.cancelled() => break,
             Some(_) = open.join_next() => continue,
-            accepted = accept(), if open.len() < limits.connections => accepted,
+            accepted = Entrance::accept(&entrance), if open.len() < limits.connections => accepted,
         };
         match accepted {
             Ok((io, peer)) => {

@@ -176,14 +176,18 @@ impl Shared {
     pub(super) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Command) -> Result<T, NoAnswer> {
         let (reply, answer) = oneshot::channel();
         self.commands.try_send(make(reply)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => NoAnswer::Busy("the agent's queue is full; try again in a second"),
+            mpsc::error::TrySendError::Full(_) => {
+                NoAnswer::Busy("the agent's queue is full; try again in a second")
+            }
             mpsc::error::TrySendError::Closed(_) => NoAnswer::Busy("the agent is shutting down"),
         })?;
         match tokio::time::timeout(REPLY_TIMEOUT, answer).await {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(why))) => Err(NoAnswer::Refused(why)),
             Ok(Err(_)) => Err(NoAnswer::Busy("the agent ended before it answered")),
-            Err(_) => Err(NoAnswer::Busy("the agent did not answer within 5 s; look at the snapshot before trying again")),
+            Err(_) => Err(NoAnswer::Busy(
+                "the agent did not answer within 5 s; look at the snapshot before trying again",
+            )),
         }
     }
 

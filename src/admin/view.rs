@@ -300,7 +300,9 @@ fn pause(p: &Pause) -> PauseJson<'_> {
 fn decision(d: &DecisionView) -> DecisionJson<'_> {
     let detail = match &d.progress {
         Progress::NothingToDo | Progress::Intended => None,
-        Progress::Accepted { detail } | Progress::Succeeded { detail, .. } | Progress::DryRun { detail } => Some(detail),
+        Progress::Accepted { detail } | Progress::Succeeded { detail, .. } | Progress::DryRun { detail } => {
+            Some(detail)
+        }
         Progress::Failed { reason, .. } | Progress::Interrupted { reason, .. } => Some(reason),
     };
     DecisionJson {

@@ -19,9 +19,11 @@ pub(super) fn why(engine: &Snapshot) -> String {
 
 fn not_judgeable(why: &NotJudgeable) -> String {
     match why {
-        NotJudgeable::NoBaseline => "There is nothing to compare with: no other release has passed its watch here. \
+        NotJudgeable::NoBaseline => {
+            "There is nothing to compare with: no other release has passed its watch here. \
                                      Only crashes, hangs and mass failures can be told."
-            .to_owned(),
+                .to_owned()
+        }
         NotJudgeable::BaselineTooSmall { requests, needed } => {
             format!("The baseline holds {requests} judged requests; {needed} are needed.")
         }
@@ -39,7 +41,10 @@ fn undecided(engine: &Snapshot, why: &Undecided) -> String {
             if *requests_left > 0 {
                 left_over.push(format!("{requests_left} requests"));
             }
-            format!("Warming up: a release's first moments are not judged ({} left).", left_over.join(" and "))
+            format!(
+                "Warming up: a release's first moments are not judged ({} left).",
+                left_over.join(" and ")
+            )
         }
         Undecided::NoTraffic => "No requests come, so there is nothing to judge by.".to_owned(),
         Undecided::Gathering => match foremost(engine) {
@@ -115,16 +120,23 @@ pub(super) fn next(engine: &Snapshot) -> String {
         return "Judging is switched off (`policy.judging`): nothing will be decided.".to_owned();
     }
     if let Some(pause) = &engine.pause {
-        return format!("{then}: decided and recorded, but not acted on, because {} paused acting.", pause.by);
+        return format!(
+            "{then}: decided and recorded, but not acted on, because {} paused acting.",
+            pause.by
+        );
     }
     let Some(target) = &engine.target else {
         return format!("{then}: held and recorded, because no other release is known good.");
     };
     match engine.policy.mode {
-        Mode::Observe => format!("{then}: recorded only (mode observe). The release to put back would be {target}."),
+        Mode::Observe => {
+            format!("{then}: recorded only (mode observe). The release to put back would be {target}.")
+        }
         Mode::Recommend => format!("{then}: a rollback to {target} is recommended; a person acts."),
         Mode::Enforce if engine.policy.replicas > 1 => {
-            format!("{then}: a rollback to {target} is recommended; one agent of several replicas does not act alone.")
+            format!(
+                "{then}: a rollback to {target} is recommended; one agent of several replicas does not act alone."
+            )
         }
         Mode::Enforce => enforce(engine, then, target.as_str()),
     }
@@ -159,7 +171,11 @@ fn decided(decision: &DecisionView) -> String {
 /// The evidence that is nearest to its limit. Latency is judged by its streams taken together.
 fn foremost(engine: &Snapshot) -> Option<(&'static str, f64)> {
     let errors = stream(engine, StreamName::Errors)?.progress();
-    Some(if errors >= engine.latency_progress { ("errors", errors) } else { ("latency", engine.latency_progress) })
+    Some(if errors >= engine.latency_progress {
+        ("errors", errors)
+    } else {
+        ("latency", engine.latency_progress)
+    })
 }
 
 fn stream(engine: &Snapshot, name: StreamName) -> Option<&StreamEvidence> {
@@ -236,13 +252,17 @@ mod tests {
             "Degraded: v41 is put back.",
         );
         check(
-            |e| e.verdict = Verdict::Undecided(Undecided::WarmingUp { left: Duration::ZERO, requests_left: 9 }),
+            |e| {
+                e.verdict =
+                    Verdict::Undecided(Undecided::WarmingUp { left: Duration::ZERO, requests_left: 9 })
+            },
             "Warming up: a release's first moments are not judged (9 requests left).",
             "If it degrades: v41 is put back.",
         );
         check(
             |e| {
-                e.verdict = Verdict::Degraded { breach: Breach::Latency(StreamName::LatencyP99), since: e.at };
+                e.verdict =
+                    Verdict::Degraded { breach: Breach::Latency(StreamName::LatencyP99), since: e.at };
                 e.policy.mode = Mode::Recommend;
             },
             "The 99th percentile of latency was 210 ms in the last minute; the limit is 180 ms, the baseline 120 ms.",

@@ -132,7 +132,8 @@ pub(crate) fn in_phase(phase: Phase) -> Live {
 pub(crate) fn paused() -> Live {
     let mut live = live();
     let (by, reason) = ("ana".to_owned(), "migration of orders".to_owned());
-    live.engine.pause = Some(Pause { by, reason, since: START, until: Some(START + Duration::from_secs(1800)) });
+    live.engine.pause =
+        Some(Pause { by, reason, since: START, until: Some(START + Duration::from_secs(1800)) });
     live
 }
 
