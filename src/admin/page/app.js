@@ -110,7 +110,7 @@ function text(id, value) { if ($(id).textContent !== value) $(id).textContent = 
 function linkState() {
   const late = Date.now() - state.seenAt > STALE_MS;
   const next = !state.seenAt ? "connecting" : late ? "stale" : "live";
-  $("link").dataset.state = next;
+  $("link").dataset.state = document.body.dataset.link = next;
   text("link-text", next === "stale" ? `stale since ${clock(state.seenAt)}` : next === "connecting" && state.trouble ? state.trouble : next);
   document.title = `${next === "stale" ? "(stale) " : ""}${state.snapshot ? `${words.VERDICTS[state.snapshot.verdict.label]?.title ?? ""} · ${state.snapshot.service.name}` : "Outrigger"}`;
 }
@@ -169,7 +169,7 @@ function hero(s, now) {
 
 function bar(node, share) {
   const value = Math.max(0, Math.min(1, Number.isFinite(share) ? share : 0));
-  node.firstElementChild.style.setProperty("transform", `scaleX(${value})`);
+  node.firstElementChild.style.setProperty("width", `${value * 100}%`);
   node.setAttribute("aria-valuenow", Math.round(value * 100));
 }
 
@@ -187,6 +187,7 @@ function banners(s) {
 
 function evidence(s) {
   text("against", s.baseline ? `against ${s.baseline.release}, ${words.count(s.baseline.requests)} requests` : "");
+  $("evidence-note").hidden = !s.evidence.length;
   if (!s.evidence.length) {
     $("evidence").replaceChildren(el("p", { class: "empty" }, "No evidence is weighed: there is no baseline to weigh it against. The figures below are this release's own."));
     return;
@@ -226,7 +227,7 @@ function side(s, now) {
   const cooling = s.cooldown_until && Date.parse(s.cooldown_until) > now ? (Date.parse(s.cooldown_until) - now) / 1000 : 0;
   facts("acting", [
     ["Mode", s.mode],
-    ["State", s.pause ? "paused" : cooling ? "cooling down" : "armed", s.pause || cooling ? "wait" : s.mode === "enforce" ? "good" : null],
+    ["State", s.pause ? "paused" : cooling ? "cooling down" : { enforce: "armed", recommend: "recommends only", observe: "observes only" }[s.mode] ?? s.mode, s.pause || cooling ? "wait" : s.mode === "enforce" ? "good" : null],
     s.pause && ["Paused by", s.pause.by],
     s.pause && ["Until", s.pause.until ? words.when(s.pause.until) : "resumed"],
     cooling > 0 && ["Cooldown left", words.span(cooling)],
@@ -291,8 +292,8 @@ function charts(s) {
   const edges = points.filter((p, i) => i > 0 && p.release !== points[i - 1].release).map((p) => ({ t: p.t, name: "new release" }));
   const suspect = s.verdict.stream ?? "latency_p99", q = Math.max(0, ["latency_p50", "latency_p90", "latency_p99"].indexOf(suspect));
   drawn.rate.set(points, [], edges);
-  drawn.errors.set(points, [{ name: "limit", value: limits.errors, color: 3, limit: true }, b && { name: "baseline", value: b.error_rate, color: 4 }].filter(Boolean), edges);
-  const base = b ? ["p50", "p90", "p99"].map((name, i) => ({ name: `baseline ${name}`, value: b[`${name}_us`] ?? NaN, color: i })) : [];
+  drawn.errors.set(points, [{ name: "limit", value: limits.errors, color: 3, limit: true }, b && { name: "baseline", value: b.error_rate, color: 4, line: 0 }].filter(Boolean), edges);
+  const base = b ? ["p50", "p90", "p99"].map((name, i) => ({ name: "baseline", value: b[`${name}_us`] ?? NaN, color: i, line: i })) : [];
   drawn.latency.set(points, [{ name: `limit ${suspect.slice(8)}`, value: limits[`latency_p${[50, 90, 99][q]}`], color: 3, limit: true }, ...base], edges);
   drawn.evidence.set(points, s.evidence.length ? [{ name: "degraded at", value: 1, color: 3, limit: true }] : [], edges);
 }
@@ -312,6 +313,12 @@ function timeline() {
   if (items.length) $("timeline").replaceChildren(...items);
   else $("timeline").replaceChildren(el("li", { class: "t-idle empty" }, "Nothing has been recorded yet."));
   $("more").hidden = !state.older;
+  const linked = items.find((node) => node.dataset.id === location.hash.slice(1));
+  if (linked && state.linked !== location.hash) {
+    state.linked = location.hash;
+    linked.firstElementChild.open = true;
+    linked.scrollIntoView({ block: "center" });
+  }
 }
 
 function recordItem(r) {
@@ -327,7 +334,7 @@ function recordMore(r) {
   if (r.until) more.append(el("p", {}, `Until ${words.when(r.until)}.`));
   if (Array.isArray(r.evidence) && r.evidence.length) more.append(el("div", { class: "scroll" }, evidenceTable(r.evidence)));
   if (r.baseline?.release) more.append(el("p", {}, `Weighed against ${r.baseline.release}: ${words.count(r.baseline.requests)} requests, ${words.percent(r.baseline.error_rate)} failed.`));
-  more.append(el("p", { class: "dim" }, "Release ", el("code", {}, String(r.release ?? "unknown")), " · record ", el("code", {}, String(r.id ?? "unknown"))));
+  more.append(el("p", { class: "dim" }, "Release ", el("code", {}, String(r.release ?? "unknown")), " · record ", el("a", { href: `#${encodeURIComponent(r.id ?? "")}` }, el("code", {}, String(r.id ?? "unknown")))));
   return more;
 }
 

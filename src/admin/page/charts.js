@@ -132,7 +132,7 @@ export class Chart {
       parts.push(svg("line", { class: "axis", x1: LEFT, x2: this.width - RIGHT, y1: y, y2: y }));
       parts.push(svg("text", { x: LEFT - 7, y: y + 3.5, "text-anchor": "end" }, this.format(v)));
     }
-    const apart = this.width < 420 ? 5 : 3;
+    const apart = this.width < 600 ? 5 : 3;
     for (let m = 0; m <= 15; m += apart) {
       const x = this.x(this.now - m * 60000), anchor = m === 0 ? "end" : m === 15 ? "start" : "middle";
       parts.push(svg("text", { x, y: HEIGHT - 3, "text-anchor": anchor }, m === 0 ? "now" : `−${m} min`));
@@ -166,7 +166,7 @@ export class Chart {
       const next = this.bins[i + 1];
       if (next && this.ribbon(next.last) === this.ribbon(from.last)) return;
       const x = this.x(from.t - this.bin * 1000), end = this.x(bin.t);
-      group.append(svg("rect", { "data-verdict": this.ribbon(from.last), x: Math.max(x, LEFT), y: bottom - 4, width: Math.max(1, end - Math.max(x, LEFT)), height: 4 }));
+      group.append(svg("rect", { "data-verdict": this.ribbon(from.last), x: Math.max(x, LEFT), y: bottom + 2, width: Math.max(1, end - Math.max(x, LEFT)), height: 4 }));
       from = null;
     });
     parts.push(group);
@@ -205,8 +205,9 @@ export class Chart {
     this.readout.textContent = !bin ? "" : hoverAt !== null ? clock(bin.t) : this.lines.length === 1 && Number.isFinite(bin.values[0]) ? this.format(bin.values[0]) : "";
     const text = (v) => (Number.isFinite(v) ? this.format(v) : "–");
     this.legend.replaceChildren(
-      ...this.lines.map((line, i) => el("span", { class: `c${line.color}` }, el("i"), `${line.name} `, el("b", {}, bin ? text(bin.values[i]) : "–"))),
-      ...this.marks.filter((mark) => mark.name).map((mark) => el("span", { class: `dashed c${mark.color}` }, el("i"), `${mark.name} `, el("b", {}, text(mark.value)))),
+      ...this.lines.map((line, i) => el("span", { class: `c${line.color}` }, el("i"), `${line.name} `, el("b", {}, bin ? text(bin.values[i]) : "–"),
+        ...this.marks.filter((mark) => mark.line === i).map((mark) => el("small", {}, `${mark.name} ${text(mark.value)}`)))),
+      ...this.marks.filter((mark) => mark.line === undefined).map((mark) => el("span", { class: `limit c${mark.color}` }, el("i"), `${mark.name} `, el("b", {}, text(mark.value)))),
     );
     const said = this.lines.map((line, i) => `${line.name} ${bin ? text(bin.values[i]) : "unknown"}`).join(", ");
     this.canvas.setAttribute("aria-label", `${this.title}, last 15 minutes. ${hoverAt !== null && bin ? clock(bin.t) : "Now"}: ${said}. Arrow keys move through time.`);
