@@ -13,7 +13,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -69,32 +69,32 @@ pub(super) async fn serve_tcp_within(
     run(limits, listener, shared, shutdown).await;
 }
 
-/// What connections come from.
-trait Accept: Send + Sync {
+/// A listener that says who came.
+trait Entrance {
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Io, Peer)>> + Send;
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Io, Peer)>> + Send;
 }
 
-impl Accept for TcpListener {
-    type Io = tokio::net::TcpStream;
+impl Entrance for TcpListener {
+    type Io = TcpStream;
 
-    async fn next(&self) -> io::Result<(Self::Io, Peer)> {
-        let (io, address) = self.accept().await?;
+    async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
+        let (io, address) = Self::accept(self).await?;
         io.set_nodelay(true)?;
         Ok((io, Peer::Tcp(address)))
     }
 }
 
-impl Accept for UnixListener {
-    type Io = tokio::net::UnixStream;
+impl Entrance for UnixListener {
+    type Io = UnixStream;
 
-    async fn next(&self) -> io::Result<(Self::Io, Peer)> {
-        self.accept().await.map(|(io, _)| (io, Peer::Unix))
+    async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
+        Self::accept(self).await.map(|(io, _)| (io, Peer::Unix))
     }
 }
 
-async fn run(limits: Limits, listener: impl Accept, shared: Arc<Shared>, shutdown: CancellationToken) {
+async fn run(limits: Limits, entrance: impl Entrance, shared: Arc<Shared>, shutdown: CancellationToken) {
     let router = api::router(shared, shutdown.clone());
     let mut open = JoinSet::new();
     loop {
@@ -102,7 +102,7 @@ async fn run(limits: Limits, listener: impl Accept, shared: Arc<Shared>, shutdow
             biased;
             () = shutdown.cancelled() => break,
             Some(_) = open.join_next() => continue,
-            accepted = listener.next(), if open.len() < limits.connections => accepted,
+            accepted = Entrance::accept(&entrance), if open.len() < limits.connections => accepted,
         };
         match accepted {
             Ok((io, peer)) => {

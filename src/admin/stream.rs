@@ -64,17 +64,18 @@ impl Reader {
         self.queue.pop_front()
     }
 
-    /// At most the whole series and one snapshot, and only when the queue is empty.
+    /// At most one snapshot and the whole series, and only when the queue is empty. The snapshot comes first, so that a
+    /// page has something to say before it has drawn anything.
     fn fill(&mut self) {
-        for point in self.shared.points_after(self.last) {
-            self.last = Some(point.t);
-            let data = serde_json::to_string(&point).expect("views have string keys only");
-            self.queue.push_back(Event::default().event("point").data(data));
-        }
         if let Some(published) = self.shared.published() {
             let json = published.json();
             let text = std::str::from_utf8(&json).expect("serde_json writes UTF-8");
             self.queue.push_back(Event::default().event("snapshot").data(text));
+        }
+        for point in self.shared.points_after(self.last) {
+            self.last = Some(point.t);
+            let data = serde_json::to_string(&point).expect("views have string keys only");
+            self.queue.push_back(Event::default().event("point").data(data));
         }
     }
 }

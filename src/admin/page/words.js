@@ -1,1 +1,108 @@
+// Figures and records in plain words. Knows the API's names; draws nothing. What it does not know it shows as it came.
 
+export const percent = (share) => {
+  if (!Number.isFinite(share)) return "–";
+  const p = share * 100;
+  return `${p === 0 ? "0" : p >= 10 ? p.toFixed(0) : p >= 1 ? p.toFixed(1) : p.toFixed(2)} %`;
+};
+export const latency = (us) => {
+  if (!Number.isFinite(us)) return "–";
+  if (us >= 1e6) return `${(us / 1e6).toFixed(us >= 1e7 ? 0 : 2)} s`;
+  return us >= 1e4 ? `${(us / 1e3).toFixed(0)} ms` : us >= 1e3 ? `${(us / 1e3).toFixed(1)} ms` : `${us.toFixed(0)} µs`;
+};
+export const count = (n) => (Number.isFinite(n) ? Math.round(n).toLocaleString("en") : "–");
+export const bytes = (n) => (n >= 1 << 20 ? `${(n / (1 << 20)).toFixed(1)} MiB` : n >= 1024 ? `${(n / 1024).toFixed(0)} KiB` : `${n} B`);
+export const span = (seconds) => {
+  const s = Math.max(0, Math.round(seconds)), d = Math.floor(s / 86400), h = Math.floor((s % 86400) / 3600), m = Math.floor((s % 3600) / 60);
+  if (d) return `${d} d ${h} h`;
+  if (h) return `${h} h ${m} min`;
+  return m ? (s % 60 ? `${m} min ${s % 60} s` : `${m} min`) : `${s} s`;
+};
+export const when = (text) => {
+  const date = new Date(text);
+  if (Number.isNaN(date.getTime())) return String(text ?? "–");
+  const time = date.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+  return date.toDateString() === new Date().toDateString() ? time : `${date.toLocaleDateString([], { day: "numeric", month: "short" })}, ${time}`;
+};
+export const plain = (name) => String(name ?? "unknown").replaceAll("_", " ");
+
+export const STREAMS = { errors: "Errors", latency_p50: "Latency p50", latency_p90: "Latency p90", latency_p99: "Latency p99" };
+export const figure = (stream, value) => (stream === "errors" ? percent(value) : latency(value));
+export const VERDICTS = {
+  healthy: { title: "Healthy", mark: "M4 12.5l5 5L20 6.5" },
+  degraded: { title: "Degraded", mark: "M12 3l10 18H2zM12 10v5M12 18v.1" },
+  undecided: { title: "Undecided", mark: "M12 3a9 9 0 1 0 9 9M12 7v5l3.5 2" },
+  not_judgeable: { title: "Not judgeable", mark: "M12 3a9 9 0 1 0 0 18a9 9 0 1 0 0-18M8 12h8" },
+};
+export const STANDINGS = { on_trial: "on trial", known_good: "known good", rolled_back: "rolled back" };
+export const MODES = { observe: "observe: judges only", recommend: "recommend: a person acts", enforce: "enforce: rolls back by itself" };
+
+const BREACHES = {
+  errors: "too many requests fail", latency: "requests are too slow", catastrophe_errors: "mass failure",
+  catastrophe_latency: "extreme slowness", catastrophe_hang: "requests hang", catastrophe_crashes: "crash loop",
+};
+const UNDECIDED = { starting: "the app is starting", warming_up: "warming up", no_traffic: "no traffic", gathering: "gathering evidence" };
+const PROGRESS = {
+  nothing_to_do: "nothing to do", intended: "written down, about to be ordered", accepted: "ordered, waiting for the target to be live",
+  succeeded: "the target is live", dry_run: "dry run: nothing was done", failed: "failed: a person must act", interrupted: "interrupted: a person must act",
+};
+
+export function verdictWords(v) {
+  if (typeof v !== "object" || v === null) return plain(v);
+  const detail = v.breach ? BREACHES[v.breach.breach ?? v.breach] ?? plain(v.breach.breach ?? v.breach) : UNDECIDED[v.undecided ?? v.why ?? v.reason] ?? "";
+  const name = (VERDICTS[v.verdict]?.title ?? plain(v.verdict)).toLowerCase();
+  return detail ? `${name} (${detail})` : name;
+}
+
+export function progressWords(p) {
+  const name = typeof p === "object" && p !== null ? p.progress : p;
+  const more = p?.reason ?? p?.detail;
+  return (PROGRESS[name] ?? plain(name)) + (more ? ` – ${more}` : "");
+}
+
+export function reasonWords(r) {
+  const until = r?.until ? when(r.until) : "its end";
+  const known = {
+    degraded: "The verdict is degraded.",
+    on_trial: "The release is still on trial.",
+    watch_has_passed: "The release's watch has passed, and the policy does not act after that.",
+    mode_observe: "The mode is observe: nothing is recommended.",
+    mode_recommend: "The mode is recommend: a person must act.",
+    mode_enforce: "The mode is enforce: Outrigger may act.",
+    paused: `Acting is paused by ${r?.by ?? r?.pause?.by ?? "somebody"}${r?.reason_text || r?.why || r?.pause?.reason ? `: ${r.reason_text ?? r.why ?? r.pause.reason}` : ""}.`,
+    cooling_down: `The rest after the last act lasts until ${until}.`,
+    no_target: "No other release is known good, so there is nothing to put back.",
+    last_known_good: "The target is the last release that was known good.",
+    was_put_back: "This release was itself put back by a rollback, and is not rolled back in turn.",
+    several_replicas: `${r?.replicas ?? "Several"} replicas run, and one agent alone does not act.`,
+    acted_before: `A decision on this release was carried out before (record ${r?.record ?? "unknown"}).`,
+    not_recorded: "The intent could not be written down, so nothing was done.",
+  };
+  const name = typeof r === "object" && r !== null ? r.reason : r;
+  if (known[name]) return known[name];
+  const more = Object.entries(r ?? {}).filter(([key]) => key !== "reason" && typeof r === "object").map(([key, value]) => `${plain(key)} ${value}`).join(", ");
+  return plain(name) + (more ? ` (${more})` : "");
+}
+
+// A record in one line: its tone, what happened, and the figure that matters.
+export function recordWords(r) {
+  switch (r.kind) {
+    case "started": return { tone: "idle", title: "Agent started", more: r.known ? "this release has run here before" : "a release not seen before" };
+    case "ready": return { tone: "act", title: "App ready", more: "the watch begins" };
+    case "exited": return { tone: r.code === 0 ? "idle" : "bad", title: "App ended", more: Number.isFinite(r.signal) ? `by signal ${r.signal}` : `with code ${r.code ?? "unknown"}` };
+    case "verdict_changed": {
+      const name = r.to?.verdict;
+      const tone = { healthy: "good", degraded: "bad", undecided: "wait" }[name] ?? "idle";
+      return { tone, title: `Verdict: ${verdictWords(r.to)}`, more: r.from ? `was ${verdictWords(r.from)}` : "" };
+    }
+    case "watch_passed": return { tone: "good", title: "Watch passed: known good", more: `${count(r.requests)} requests judged` };
+    case "paused": return { tone: "wait", title: `Acting paused by ${r.by ?? r.pause?.by ?? "somebody"}`, more: r.reason ?? r.pause?.reason ?? "" };
+    case "resumed": return { tone: "act", title: `Acting resumed by ${r.by ?? "somebody"}`, more: "" };
+    case "decided": {
+      const back = r.decision === "roll_back", name = r.progress?.progress ?? r.progress;
+      const tone = ["failed", "interrupted"].includes(name) ? "bad" : name === "succeeded" ? "good" : back ? "act" : "wait";
+      return { tone, title: back ? `Decided: roll back to ${r.target ?? "the last good release"}` : "Decided: hold", more: progressWords(r.progress) };
+    }
+    default: return { tone: "idle", title: plain(r.kind), more: "" };
+  }
+}

@@ -1,0 +1,183 @@
+//! Health, metrics, the snapshot and the page.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use http::{HeaderValue, Method};
+
+use crate::admin::live::{Live, Phase};
+use crate::admin::public_page;
+use crate::admin::tests::{Port, fixture};
+use crate::engine::release::Release;
+use crate::engine::verdict::{Breach, Verdict};
+
+fn public(live: Option<Live>, path: &str, accept: Option<&'static str>) -> (u16, serde_json::Value) {
+    let (shared, _asked) = fixture::shared(None);
+    if let Some(live) = live {
+        shared.update(live);
+    }
+    let accept = accept.map(HeaderValue::from_static);
+    let page = public_page(&shared, &Method::GET, path, accept.as_ref(), "/api/health").unwrap();
+    assert_eq!(page.headers()["cache-control"], "no-store");
+    (page.status().as_u16(), serde_json::from_slice(page.body()).unwrap())
+}
+
+#[test]
+fn health_is_503_until_the_app_is_ready_and_200_while_it_drains() {
+    let status = |live: Option<Live>| {
+        let (code, page) = public(live, "/api/health", None);
+        (code, page["status"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(status(None), (503, "starting".to_owned()));
+    assert_eq!(status(Some(fixture::in_phase(Phase::Starting))), (503, "starting".to_owned()));
+    assert_eq!(status(Some(fixture::in_phase(Phase::Ready))), (200, "healthy".to_owned()));
+    assert_eq!(status(Some(fixture::in_phase(Phase::Draining))), (200, "draining".to_owned()));
+    assert_eq!(status(Some(fixture::in_phase(Phase::Gone))), (503, "unhealthy".to_owned()));
+    let (_, page) = public(Some(fixture::live()), "/api/health", None);
+    assert_eq!((page["environment"].as_str(), page["version"].as_str()), (Some("production"), Some("v42")));
+    assert!(page["uptime"].is_u64() && page["timestamp"].as_str().unwrap().ends_with('Z'));
+}
+
+#[test]
+fn a_store_in_trouble_degrades_health_but_an_app_that_is_gone_fails_it() {
+    let mut live = fixture::live();
+    live.store.failed = 1;
+    live.store.last_error = Some("write `/data/outrigger.db`: disk full".to_owned());
+    let (code, page) = public(Some(live.clone()), "/api/health/deep", None);
+    assert_eq!((code, page["status"].as_str()), (200, Some("degraded")));
+    assert_eq!(
+        page["checks"]["store"],
+        serde_json::json!({"status": "degraded"}),
+        "nothing inside is told in public"
+    );
+    live.app.phase = Phase::Gone;
+    let (code, page) = public(Some(live), "/api/health/deep", None);
+    assert_eq!((code, page["checks"]["app"]["status"].as_str()), (503, Some("unhealthy")));
+}
+
+#[test]
+fn a_degraded_release_that_answers_is_alive() {
+    let mut live = fixture::live();
+    live.engine.verdict = Verdict::Degraded { breach: Breach::Errors, since: fixture::START };
+    assert_eq!(public(Some(live), "/api/health", None).0, 200);
+}
+
+#[test]
+fn the_draft_format_is_given_on_request() {
+    let (_, page) = public(Some(fixture::live()), "/api/health", Some("application/health+json"));
+    assert_eq!((page["status"].as_str(), page["releaseId"].as_str()), (Some("pass"), Some("v42")));
+}
+
+#[test]
+fn only_the_health_paths_are_taken_from_the_app() {
+    let (shared, _asked) = fixture::shared(None);
+    let taken = |method: &Method, path| public_page(&shared, method, path, None, "/api/health").is_some();
+    assert!(taken(&Method::GET, "/api/health") && taken(&Method::HEAD, "/api/health/deep"));
+    assert!(!taken(&Method::POST, "/api/health") && !taken(&Method::GET, "/api/healthy"));
+    assert!(!taken(&Method::GET, "/api/health/") && !taken(&Method::GET, "/"));
+    let head = public_page(&shared, &Method::HEAD, "/api/health", None, "/api/health").unwrap();
+    assert!(head.body().is_empty() && head.headers()["content-length"] != "0");
+}
+
+#[tokio::test]
+async fn metrics_are_well_named_and_add_up() {
+    let port = Port::open(None).await;
+    port.publish();
+    port.shared.publish(fixture::decided(), &fixture::window(2, 50, 0));
+    let page = port.get("/metrics").await;
+    assert_eq!(
+        (page.status, page.field("content-type")),
+        (200, Some("text/plain; version=0.0.4; charset=utf-8"))
+    );
+    let text = &page.body;
+    let value = |name: &str| -> f64 {
+        let line = text.lines().find(|l| l.starts_with(name)).unwrap_or_else(|| panic!("{name} in {text}"));
+        line.rsplit_once(' ').unwrap().1.parse().unwrap()
+    };
+    assert_eq!(value(r#"outrigger_requests_total{method="GET",status="2xx",outcome="answered"}"#), 147.0);
+    assert_eq!(value("outrigger_request_latency_seconds_count"), 150.0);
+    assert_eq!(value(r#"outrigger_verdict{verdict="undecided"}"#), 1.0);
+    assert_eq!(value(r#"outrigger_decisions_total{decision="roll_back",progress="accepted"}"#), 1.0);
+    for line in text.lines().filter(|l| l.starts_with("# TYPE")) {
+        let (name, kind) = line["# TYPE ".len()..].split_once(' ').unwrap();
+        assert!(name.starts_with("outrigger_") || name == "process_start_time_seconds", "{name}");
+        assert_eq!(name.ends_with("_total"), kind == "counter", "{name} {kind}");
+        assert!(!name.ends_with("_requests_total") || name == "outrigger_requests_total", "{name}");
+    }
+    check_with_promtool(text);
+}
+
+/// The real linter, where it is installed.
+fn check_with_promtool(text: &str) {
+    let command = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = command else {
+        eprintln!("promtool is not installed: its check is left out");
+        return;
+    };
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.trim().is_empty(), "{said}");
+}
+
+#[tokio::test]
+async fn the_snapshot_tells_the_state_and_on_request_the_series() {
+    let port = Port::open(None).await;
+    let early = port.get("/api/snapshot").await;
+    assert_eq!((early.status, early.field("retry-after")), (503, Some("1")));
+    port.publish();
+    let plain = port.get("/api/snapshot").await.json();
+    assert_eq!((plain["verdict"]["label"].as_str(), plain.get("series")), (Some("undecided"), None));
+    assert_eq!((plain["totals"]["failed"].as_u64(), plain["in_flight"].as_u64()), (Some(3), Some(4)));
+    assert_eq!(plain["evidence"][3]["stream"], "latency_p99");
+    let full = port.get("/api/snapshot?series=1").await.json();
+    assert_eq!(full["series"][0]["requests"], 100);
+}
+
+#[tokio::test]
+async fn the_page_is_whole_cached_by_its_content_and_runs_nothing_from_elsewhere() {
+    let port = Port::open(None).await;
+    let page = port.get("/").await;
+    let policy = page.field("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(page.field("x-content-type-options"), Some("nosniff"));
+    let tag = page.field("etag").unwrap();
+    let again = port.send("GET", "/", &[("if-none-match", tag)], "").await;
+    assert_eq!((again.status, again.body.as_str()), (304, ""));
+    for path in ["/", "/style.css", "/app.js", "/charts.js", "/words.js"] {
+        let file = port.get(path).await;
+        assert!(file.status == 200 && file.body.len() > 500, "{path}");
+        let addresses = file.body.replace("http://www.w3.org/2000/svg", "");
+        assert!(
+            !addresses.contains("http://") && !addresses.contains("https://"),
+            "{path} names another host"
+        );
+    }
+}
+
+#[tokio::test]
+async fn markup_in_names_stays_text() {
+    let port = Port::open(None).await;
+    let mut live = fixture::paused();
+    live.engine.release = Release::new("</script><img/src=x/onerror=alert(1)>").unwrap();
+    live.engine.pause.as_mut().unwrap().reason = "\"><script>alert(1)</script>".to_owned();
+    port.shared.publish(live, &fixture::window(1, 1, 0));
+    let answer = port.get("/api/snapshot").await;
+    assert_eq!(answer.field("content-type"), Some("application/json"));
+    assert_eq!(answer.json()["pause"]["reason"], "\"><script>alert(1)</script>");
+    let metrics = port.get("/metrics").await.body;
+    assert!(metrics.contains(r#"release="</script><img/src=x/onerror=alert(1)>""#));
+    // The page must never hand text to the browser as markup.
+    for path in ["/", "/app.js", "/charts.js", "/words.js"] {
+        let source = port.get(path).await.body;
+        for sink in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "javascript:"]
+        {
+            assert!(!source.contains(sink), "{path} uses {sink}");
+        }
+    }
+}
