@@ -1,1 +1,3 @@
 //! Arguments, log set-up, exit codes, tables for people.
+
+pub mod demo;
