@@ -68,6 +68,8 @@ async fn agent(arguments: &[String]) -> i32 {
     let config = std::fs::read_to_string(option(arguments, "--config")).unwrap();
     // A release that never becomes healthy.
     let sick = config.contains("release = \"sick\"");
+    // One that does not end when asked to.
+    let stubborn = config.contains("release = \"stubborn\"");
     let data = std::path::PathBuf::from(option(arguments, "--data"));
     let boots = std::fs::read_to_string(data.join("boots")).unwrap_or_default();
     std::fs::write(data.join("boots"), boots + "x").unwrap();
@@ -103,7 +105,7 @@ async fn agent(arguments: &[String]) -> i32 {
     loop {
         tokio::select! {
             ended = child.wait() => return ended.unwrap().code().unwrap_or(137),
-            _ = terminate.recv() => {
+            _ = terminate.recv() => if !stubborn {
                 let _ = kill(Pid::from_raw(child.id().unwrap() as i32), Signal::SIGTERM);
             }
         }

@@ -202,12 +202,11 @@ mod tests {
 
     #[test]
     fn the_agents_addresses_are_read_from_its_log_flat_or_nested() {
-        let flat = br#"{"level":"INFO","message":"listening","public":"127.0.0.1:81","admin":"127.0.0.1:82"}"#;
+        let flat =
+            br#"{"level":"INFO","message":"listening","public":"127.0.0.1:81","admin":"127.0.0.1:82"}"#;
         let nested = br#"{"fields":{"message":"listening","public":"127.0.0.1:81","admin":"127.0.0.1:82"}}"#;
-        let addresses = Addresses {
-            public: "127.0.0.1:81".parse().unwrap(),
-            admin: "127.0.0.1:82".parse().unwrap(),
-        };
+        let addresses =
+            Addresses { public: "127.0.0.1:81".parse().unwrap(), admin: "127.0.0.1:82".parse().unwrap() };
         assert_eq!(listening(flat), Some(Heard::Listening(addresses)));
         assert_eq!(listening(nested), Some(Heard::Listening(addresses)));
         assert_eq!(listening(br#"{"message":"app listening","public":"127.0.0.1:81"}"#), None);

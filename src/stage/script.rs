@@ -91,7 +91,10 @@ impl Plan {
             "for the demo: mode enforce instead of recommend".to_owned(),
         ];
         if self.known_good_requests() != 1000 {
-            texts.push(format!("for the demo: known good after {} requests instead of 1000", self.known_good_requests()));
+            texts.push(format!(
+                "for the demo: known good after {} requests instead of 1000",
+                self.known_good_requests()
+            ));
         }
         if !self.judging {
             texts.push("for the demo: judge off instead of on".to_owned());
@@ -250,7 +253,10 @@ impl<'a> Script<'a> {
                 return Err(format!("{release} was rolled back although it is good"));
             }
             if self.now() > late {
-                return Err(format!("{release} was not known good {}s after its watch", WATCH_SLACK.as_secs()));
+                return Err(format!(
+                    "{release} was not known good {}s after its watch",
+                    WATCH_SLACK.as_secs()
+                ));
             }
         }
         Ok(())
@@ -273,7 +279,10 @@ impl<'a> Script<'a> {
                 return Err(format!("{SECOND} crashed until it was given up and was not rolled back"));
             }
             if self.now() > self.seen.onset.unwrap_or(expected) + patience {
-                return Err(format!("{SECOND} was not rolled back within {}s of its fault", patience.as_secs()));
+                return Err(format!(
+                    "{SECOND} was not rolled back within {}s of its fault",
+                    patience.as_secs()
+                ));
             }
         }
     }

@@ -107,9 +107,9 @@ impl Event {
     /// The line for people; `None` for what has no line of its own.
     pub fn text(&self) -> Option<String> {
         match &self.what {
-            What::Began { scenario, rate, seed, edge } => Some(format!(
-                "scenario {scenario}, {rate} requests a second to http://{edge}, seed {seed}"
-            )),
+            What::Began { scenario, rate, seed, edge } => {
+                Some(format!("scenario {scenario}, {rate} requests a second to http://{edge}, seed {seed}"))
+            }
             What::Override { text } | What::Note { text } => Some(text.clone()),
             What::Stage(event) => Some(stage_text(event)),
             What::Record(record) => Some(record.text.clone()),
@@ -179,7 +179,9 @@ fn stage_text(event: &StageEvent) -> String {
         StageEvent::RollbackTaken { decision, from, to, deployment } => {
             format!("rollback of {from} to {to} taken as {deployment} (decision {decision})")
         }
-        StageEvent::RollbackRepeated { decision } => format!("decision {decision} was ordered again: answered as before"),
+        StageEvent::RollbackRepeated { decision } => {
+            format!("decision {decision} was ordered again: answered as before")
+        }
         StageEvent::RollbackRefused { decision, reason } => format!("decision {decision} refused: {reason}"),
     }
 }

@@ -67,7 +67,11 @@ impl Show {
         match &event.what {
             What::Second(second) => self.second(event.t, second),
             What::Summary(summary) => format!("{}{}", self.clear(), self.summary(summary)),
-            What::Began { .. } | What::Override { .. } | What::Note { .. } | What::Stage(_) | What::Record(_) => {
+            What::Began { .. }
+            | What::Override { .. }
+            | What::Note { .. }
+            | What::Stage(_)
+            | What::Record(_) => {
                 let text = event.text().unwrap_or_default();
                 let line = format!("{:>6.1}s  {:<5}  {text}", event.t.as_secs_f64(), event.who());
                 format!("{}{}\n", self.clear(), self.paint(colour(event), &line))
@@ -172,14 +176,12 @@ mod tests {
     #[test]
     fn the_live_line_shows_what_clients_see_and_how_far_the_evidence_is() {
         let served = Served { requests: 98, failed: 10, timed_out: 0, p50_ms: 8.0, p99_ms: 24.6 };
-        let evidence = vec![("errors".to_owned(), 0.52), ("latency_p50".to_owned(), 0.0), ("latency".to_owned(), 0.0)];
+        let evidence =
+            vec![("errors".to_owned(), 0.52), ("latency_p50".to_owned(), 0.0), ("latency".to_owned(), 0.0)];
         let agent = AgentView { verdict: "undecided".to_owned(), evidence, ..AgentView::default() };
         let second = Second { release: Some("v2".to_owned()), served, agent: Some(agent) };
         let line = second_line(Duration::from_secs(71), &second);
-        assert_eq!(
-            line,
-            "  71s v2 98/s failed 10.2% p99 25ms undecided errors [###...] latency [......]"
-        );
+        assert_eq!(line, "  71s v2 98/s failed 10.2% p99 25ms undecided errors [###...] latency [......]");
     }
 
     #[test]
