@@ -4,10 +4,10 @@
 //! 127 where it could not be started, and 128 + n where signal n ended it, as a shell would.
 
 mod check;
-//pub mod demo;
-//pub mod explain;
+pub mod demo;
+pub mod explain;
 mod logs;
-//pub mod read;
+pub mod read;
 mod run;
 
 use std::process::ExitCode;
@@ -33,22 +33,22 @@ enum Command {
     /// Run the app as a child, or stand before an upstream, and watch over it
     Run(run::RunArgs),
     /// See it work on this machine: deploy a good release, then a bad one, and watch it being rolled back
-    //    Demo(demo::DemoArgs),
+    Demo(demo::DemoArgs),
     /// The verdict now, and what it rests on
-    //    Status(read::StatusArgs),
+    Status(read::StatusArgs),
     /// What happened, newest first
-    //    History(read::HistoryArgs),
+    History(read::HistoryArgs),
     /// One record in full: what was decided, why, and what came of it
-    //    Explain(read::ExplainArgs),
+    Explain(read::ExplainArgs),
     /// Stop acting until resumed; watching and judging go on
-    //    Pause(read::PauseArgs),
+    Pause(read::PauseArgs),
     /// Act again
-    //    Resume(read::ResumeArgs),
+    Resume(read::ResumeArgs),
     /// Read the configuration, say what would run, and find every fault; changes nothing
     Check(check::CheckArgs),
-    //    /// The demo's own app
-    //    #[command(hide = true)]
-    //    DemoApp(demo::DemoAppArgs),
+    /// The demo's own app
+    #[command(hide = true)]
+    DemoApp(demo::DemoAppArgs),
 }
 
 /// Does what the command line says.
@@ -63,14 +63,14 @@ pub fn main() -> ExitCode {
     };
     match cli.command {
         Command::Run(args) => run::run(args),
-        //        Command::Demo(args) => block_on(demo::run(args)),
-        //        Command::Status(args) => block_on(read::status(args)),
-        //        Command::History(args) => block_on(read::history(args)),
-        //        Command::Explain(args) => block_on(read::explain(args)),
-        //        Command::Pause(args) => block_on(read::pause(args)),
-        //        Command::Resume(args) => block_on(read::resume(args)),
+            Command::Demo(args) => block_on(demo::run(args)),
+            Command::Status(args) => block_on(read::status(args)),
+            Command::History(args) => block_on(read::history(args)),
+            Command::Explain(args) => block_on(read::explain(args)),
+            Command::Pause(args) => block_on(read::pause(args)),
+            Command::Resume(args) => block_on(read::resume(args)),
         Command::Check(args) => check::check(&args),
-        //        Command::DemoApp(args) => block_on(demo::app(args)),
+            Command::DemoApp(args) => block_on(demo::app(args)),
     }
 }
 

@@ -1,1 +1,208 @@
+//! A steady load: clients who come when they come, whether or not the service keeps up.
+//!
+//! It is open-loop: a slow service does not slow its clients down, so a queue shows as one. Arrivals are random with a
+//! seed. It counts what a client sees: an answer of 5xx, none in time, or no connection is a failure.
 
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use http::Response;
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::stage::http::{Client, ClientError};
+
+/// How long a client waits.
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Requests open at once; at the bound a client is turned away and counted as failed.
+const OPEN_MAX: usize = 10_000;
+/// Arrivals later than this (the machine stood still) are skipped, not made up for in a burst.
+const LATE_MAX: Duration = Duration::from_secs(1);
+/// The latencies that are told apart, in microseconds; slower ones count as the greatest.
+const LATENCY_US_MAX: u64 = 60_000_000;
+/// What clients ask for.
+const PATHS: [&str; 4] = ["/", "/items/7", "/search?q=boat", "/cart"];
+
+/// What ended in some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Served {
+    /// Requests ended.
+    pub requests: u64,
+    /// Of those, failed: 5xx, no answer in time, no connection.
+    pub failed: u64,
+    /// Of those, no answer in time.
+    pub timed_out: u64,
+    /// The median latency; 0 without requests.
+    pub p50_ms: f64,
+    /// The 99th percentile.
+    pub p99_ms: f64,
+}
+
+impl Served {
+    /// Failed requests as a share of all, 0 to 1.
+    pub fn failed_share(&self) -> f64 {
+        if self.requests == 0 { 0.0 } else { self.failed as f64 / self.requests as f64 }
+    }
+}
+
+#[derive(Debug)]
+struct Tally {
+    served: Served,
+    latency_us: Histogram<u32>,
+}
+
+impl Tally {
+    fn new() -> Self {
+        let latency_us = Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)
+            .expect("the bounds and digits are constants that the histogram accepts");
+        Self { served: Served::default(), latency_us }
+    }
+
+    fn add(&mut self, fate: Fate, took: Duration) {
+        self.served.requests += 1;
+        self.served.failed += u64::from(fate != Fate::Answered);
+        self.served.timed_out += u64::from(fate == Fate::TimedOut);
+        self.latency_us.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    fn served(&self) -> Served {
+        let ms = |quantile| self.latency_us.value_at_quantile(quantile) as f64 / 1000.0;
+        Served { p50_ms: ms(0.50), p99_ms: ms(0.99), ..self.served }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Answered,
+    Failed,
+    TimedOut,
+}
+
+impl Fate {
+    fn of(reply: Result<Response<Bytes>, ClientError>) -> Self {
+        match reply {
+            Ok(reply) if reply.status().is_server_error() => Self::Failed,
+            Ok(_) => Self::Answered,
+            Err(ClientError::TimedOut { .. }) => Self::TimedOut,
+            Err(
+                ClientError::Connect { .. }
+                | ClientError::Send { .. }
+                | ClientError::Read { .. }
+                | ClientError::Build(_),
+            ) => Self::Failed,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Tallies {
+    second: Tally,
+    total: Tally,
+}
+
+/// A load under way. Dropping it stops it.
+#[derive(Debug)]
+pub struct Load {
+    tallies: Arc<Mutex<Tallies>>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Load {
+    /// Sends `rate` requests a second to `target`, from now on.
+    pub fn start(target: SocketAddr, rate: f64, seed: u64, clock: Clock) -> Self {
+        let tallies = Arc::new(Mutex::new(Tallies { second: Tally::new(), total: Tally::new() }));
+        let stop = CancellationToken::new();
+        let clients = Clients { target, clock, client: Client::default(), tallies: tallies.clone() };
+        let task = tokio::spawn(clients.come(rate, fastrand::Rng::with_seed(seed), stop.clone()));
+        Self { tallies, stop, task }
+    }
+
+    /// What ended since this was last asked.
+    pub fn take_second(&self) -> Served {
+        let mut tallies = lock(&self.tallies);
+        let served = tallies.second.served();
+        tallies.second.served = Served::default();
+        tallies.second.latency_us.reset();
+        served
+    }
+
+    /// What ended since the start.
+    pub fn total(&self) -> Served {
+        lock(&self.tallies).total.served()
+    }
+
+    /// Lets no more clients come, waits for those that are there, and returns the total.
+    pub async fn stop(mut self) -> Served {
+        self.stop.cancel();
+        // Clients wait a limited time, so this ends; a panic in there has been printed.
+        let _ended = (&mut self.task).await;
+        self.total()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.task.abort();
+    }
+}
+
+#[derive(Clone)]
+struct Clients {
+    target: SocketAddr,
+    clock: Clock,
+    client: Client,
+    tallies: Arc<Mutex<Tallies>>,
+}
+
+impl Clients {
+    async fn come(self, rate: f64, mut chance: fastrand::Rng, stop: CancellationToken) {
+        let open = Arc::new(Semaphore::new(OPEN_MAX));
+        let mut requests = JoinSet::new();
+        let mut next = self.clock.instant();
+        loop {
+            // Exponential gaps: clients do not know of one another.
+            next += Duration::from_secs_f64(-(1.0 - chance.f64()).ln() / rate);
+            next = next.max(self.clock.instant() - LATE_MAX);
+            tokio::select! {
+                () = tokio::time::sleep_until(next.into()) => {}
+                () = stop.cancelled() => break,
+            }
+            while requests.try_join_next().is_some() {}
+            let path = PATHS[chance.usize(..PATHS.len())];
+            match open.clone().try_acquire_owned() {
+                Ok(permit) => {
+                    let clients = self.clone();
+                    requests.spawn(async move {
+                        clients.ask(path).await;
+                        drop(permit);
+                    });
+                }
+                Err(_) => self.tally(Fate::Failed, Duration::ZERO),
+            }
+        }
+        while requests.join_next().await.is_some() {}
+    }
+
+    async fn ask(&self, path: &str) {
+        let asked = self.clock.instant();
+        let reply = self.client.get(self.target, path, "demo.example", CLIENT_TIMEOUT).await;
+        self.tally(Fate::of(reply), self.clock.instant().saturating_duration_since(asked));
+    }
+
+    fn tally(&self, fate: Fate, took: Duration) {
+        let mut tallies = lock(&self.tallies);
+        tallies.second.add(fate, took);
+        tallies.total.add(fate, took);
+    }
+}
+
+fn lock(tallies: &Mutex<Tallies>) -> MutexGuard<'_, Tallies> {
+    tallies.lock().expect("no holder of this lock panics")
+}

@@ -16,6 +16,7 @@ pub mod load;
 pub mod platform;
 pub mod process;
 pub mod script;
+pub mod timeline;
 pub mod view;
 pub mod volume;
 

@@ -1,1 +1,471 @@
+//! The demo's script: a good release, learning, another release that may be bad, and what must follow.
+//!
+//! It owns what "the agent did what was right" means. It deliberately does not know how it is shown.
 
+use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::clock::Clock;
+use crate::stage::app::{AppPlan, Behaviour};
+use crate::stage::event::StageEvent;
+use crate::stage::http::Client;
+use crate::stage::load::{Load, Served};
+use crate::stage::timeline::{Event, Second, Summary, What};
+use crate::stage::view::{self, AgentView, RecordView};
+use crate::stage::{Stage, StageError};
+
+/// The demo's watch, in place of 15 minutes.
+pub const WATCH: Duration = Duration::from_secs(55);
+/// The demo's warm-up, in place of 30 seconds.
+pub const WARM_UP: Duration = Duration::from_secs(10);
+/// From the end of the warm-up to the fault, so that a healthy candidate is seen first.
+const ONSET_AFTER_WARM_UP: Duration = Duration::from_secs(6);
+/// From each start of a crashing app to its end.
+const CRASH_AFTER: Duration = Duration::from_secs(4);
+/// A watch ends on a tick and is seen a second later; then it is late.
+const WATCH_SLACK: Duration = Duration::from_secs(20);
+/// From the fault to the order to roll back; then the agent was wrong.
+const ORDER_MAX: Duration = Duration::from_secs(50);
+/// The same where the agent is known not to judge.
+const ORDER_MAX_UNJUDGED: Duration = Duration::from_secs(25);
+/// From the order to a service that has recovered; then the agent was wrong.
+const RESTORE_MAX: Duration = Duration::from_secs(50);
+/// How long a service runs that is not judged, before the next release.
+const UNJUDGED: Duration = Duration::from_secs(15);
+/// Good seconds in a row that make a recovery.
+const RECOVERED_SECONDS: usize = 10;
+/// The share of failures below which they are good.
+const RECOVERED_SHARE: f64 = 0.01;
+/// How many times the usual median a good second's median may be,
+const RECOVERED_LATENCY_RATIO: f64 = 2.0;
+/// and what it may be above that, for machines are noisy.
+const RECOVERED_LATENCY_SLACK_MS: f64 = 5.0;
+/// The whole demo, its end included, takes less than three minutes; what is left is for ending the processes.
+const LIMIT: Duration = Duration::from_secs(160);
+/// The first release, and the one that is put back.
+const FIRST: &str = "v1";
+/// The release on trial.
+const SECOND: &str = "v2";
+
+/// What is played.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plan {
+    /// How the second release behaves.
+    pub scenario: Behaviour,
+    /// Requests a second.
+    pub rate: f64,
+    /// The seed of all chance.
+    pub seed: u64,
+    /// Whether the agent judges.
+    pub judging: bool,
+}
+
+impl Plan {
+    /// Requests that make a release known good: the default, unless the demo's watch would never see as many.
+    pub fn known_good_requests(&self) -> u64 {
+        let half = (self.rate * (WATCH - WARM_UP).as_secs_f64() / 2.0) as u64;
+        half.clamp(1, 1000)
+    }
+
+    /// The agents' configuration: what the demo sets besides addresses and names.
+    pub fn settings(&self) -> String {
+        format!(
+            "[judge]\nenabled = {}\nwatch = \"{}s\"\nwarm_up = \"{}s\"\nknown_good_requests = {}\n\n\
+             [rollback]\nmode = \"enforce\"\n",
+            self.judging,
+            WATCH.as_secs(),
+            WARM_UP.as_secs(),
+            self.known_good_requests(),
+        )
+    }
+
+    /// The settings that are not the defaults, for people.
+    pub fn overrides(&self) -> Vec<String> {
+        let mut texts = vec![
+            format!("for the demo: watch {}s instead of 15m", WATCH.as_secs()),
+            format!("for the demo: warm-up {}s instead of 30s", WARM_UP.as_secs()),
+            "for the demo: mode enforce instead of recommend".to_owned(),
+        ];
+        if self.known_good_requests() != 1000 {
+            texts.push(format!(
+                "for the demo: known good after {} requests instead of 1000",
+                self.known_good_requests()
+            ));
+        }
+        if !self.judging {
+            texts.push("for the demo: judge off instead of on".to_owned());
+        }
+        texts
+    }
+
+    fn second_app(&self) -> AppPlan {
+        let after = match self.scenario {
+            Behaviour::Crash => CRASH_AFTER,
+            Behaviour::Good | Behaviour::Errors | Behaviour::Slow | Behaviour::Hang => {
+                WARM_UP + ONSET_AFTER_WARM_UP
+            }
+        };
+        AppPlan { behave: self.scenario, after, seed: self.seed.wrapping_add(1) }
+    }
+}
+
+/// What has been seen of the trial; times count from the demo's start.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    second_deployment: Option<String>,
+    onset: Option<Duration>,
+    verdict: Option<Duration>,
+    ordered: Option<Duration>,
+    restored: Option<Duration>,
+    succeeded: bool,
+    gave_up: bool,
+    known_good: HashMap<String, bool>,
+    /// What was told of each record last, so that each is told once for each progress.
+    told: HashMap<String, Option<String>>,
+    recent: VecDeque<Served>,
+    usual_p50_ms: f64,
+}
+
+/// The play.
+#[derive(Debug)]
+pub struct Script<'a> {
+    stage: &'a Stage,
+    plan: Plan,
+    clock: Clock,
+    started: Instant,
+    events: mpsc::Sender<Event>,
+    stage_events: broadcast::Receiver<StageEvent>,
+    client: Client,
+    load: Option<Load>,
+    ticks: Interval,
+    seen: Seen,
+}
+
+impl<'a> Script<'a> {
+    /// Ready to be played; events go to `events`, and wait where it is full.
+    pub fn new(stage: &'a Stage, plan: Plan, clock: Clock, events: mpsc::Sender<Event>) -> Self {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            stage,
+            plan,
+            clock,
+            started: clock.instant(),
+            events,
+            stage_events: stage.events(),
+            client: Client::default(),
+            load: None,
+            ticks,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Plays it to its end, within [`LIMIT`].
+    pub async fn play(mut self) -> Summary {
+        let began = What::Began {
+            scenario: self.plan.scenario,
+            rate: self.plan.rate,
+            seed: self.plan.seed,
+            edge: self.stage.edge_address(),
+        };
+        self.tell(began).await;
+        for text in self.plan.overrides() {
+            self.tell(What::Override { text }).await;
+        }
+        let outcome = tokio::time::timeout(LIMIT, self.act())
+            .await
+            .unwrap_or_else(|_| Err(format!("the demo did not end within {}s", LIMIT.as_secs())));
+        let served = match self.load.take() {
+            Some(load) => load.stop().await,
+            None => Served::default(),
+        };
+        let since_onset = |at: Option<Duration>| Some(at?.saturating_sub(self.seen.onset?));
+        let recovered = outcome.as_ref().ok().copied().flatten();
+        let summary = Summary {
+            scenario: self.plan.scenario,
+            judging: self.plan.judging,
+            served,
+            rollbacks: self.stage.rollbacks(),
+            onset: self.seen.onset,
+            time_to_verdict: since_onset(self.seen.verdict.or(self.seen.ordered)),
+            time_to_recovery: since_onset(recovered),
+            took: self.now(),
+            fault: outcome.err(),
+        };
+        self.tell(What::Summary(Box::new(summary.clone()))).await;
+        summary
+    }
+
+    /// The acts in their order; when the service recovered, or what the agent did wrong.
+    async fn act(&mut self) -> Result<Option<Duration>, String> {
+        self.deploy(FIRST, AppPlan::good(self.plan.seed)).await.map_err(|error| chain(&error))?;
+        let edge = self.stage.edge_address();
+        self.load = Some(Load::start(edge, self.plan.rate, self.plan.seed, self.clock));
+        self.learn().await?;
+        self.note(format!("now {SECOND}, which behaves: {}", self.plan.scenario)).await;
+        self.deploy(SECOND, self.plan.second_app()).await.map_err(|error| chain(&error))?;
+        if self.plan.scenario == Behaviour::Good {
+            self.pass_trial().await?;
+            return Ok(None);
+        }
+        self.be_rolled_back().await?;
+        self.recover().await.map(Some)
+    }
+
+    /// Until the first release is known good.
+    async fn learn(&mut self) -> Result<(), String> {
+        if !self.plan.judging {
+            self.note("the judge is off: nothing is learnt".to_owned()).await;
+            let until = self.now() + UNJUDGED;
+            while self.now() < until {
+                self.second().await;
+            }
+            return Ok(());
+        }
+        self.note(format!("{FIRST} is watched for {}s; then it is known good", WATCH.as_secs())).await;
+        self.await_known_good(FIRST).await
+    }
+
+    async fn pass_trial(&mut self) -> Result<(), String> {
+        if self.plan.judging {
+            self.await_known_good(SECOND).await?;
+        } else {
+            let until = self.now() + UNJUDGED;
+            while self.now() < until {
+                self.second().await;
+            }
+        }
+        match self.seen.ordered {
+            Some(_) => Err(format!("{SECOND} was rolled back although it is good")),
+            None => Ok(()),
+        }
+    }
+
+    async fn await_known_good(&mut self, release: &str) -> Result<(), String> {
+        let late = self.now() + WATCH + WATCH_SLACK;
+        while !self.seen.known_good.get(release).copied().unwrap_or(false) {
+            self.second().await;
+            if self.seen.ordered.is_some() {
+                return Err(format!("{release} was rolled back although it is good"));
+            }
+            if self.now() > late {
+                return Err(format!(
+                    "{release} was not known good {}s after its watch",
+                    WATCH_SLACK.as_secs()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Until the order to roll back came.
+    async fn be_rolled_back(&mut self) -> Result<(), String> {
+        let patience = if self.plan.judging { ORDER_MAX } else { ORDER_MAX_UNJUDGED };
+        // Should the app's own word not get through, the fault is taken to begin when it was told to.
+        let expected = self.now() + self.plan.second_app().after;
+        loop {
+            self.second().await;
+            if let Some(ordered) = self.seen.ordered {
+                return match self.seen.onset {
+                    Some(onset) if onset <= ordered => Ok(()),
+                    Some(_) | None => Err(format!("{SECOND} was rolled back before its fault began")),
+                };
+            }
+            if self.seen.gave_up {
+                return Err(format!("{SECOND} crashed until it was given up and was not rolled back"));
+            }
+            if self.now() > self.seen.onset.unwrap_or(expected) + patience {
+                return Err(format!(
+                    "{SECOND} was not rolled back within {}s of its fault",
+                    patience.as_secs()
+                ));
+            }
+        }
+    }
+
+    /// Until the first release is live again, the record says so, and clients are well; since when they are.
+    async fn recover(&mut self) -> Result<Duration, String> {
+        let late = self.now() + RESTORE_MAX;
+        let mut recovered = None;
+        loop {
+            self.second().await;
+            if recovered.is_none() && self.seen.restored.is_some() && self.is_well() {
+                let since = self.now().saturating_sub(Duration::from_secs(RECOVERED_SECONDS as u64));
+                self.note(format!("clients have been well for {RECOVERED_SECONDS}s")).await;
+                recovered = Some(since);
+            }
+            match recovered {
+                Some(since) if self.seen.succeeded => return self.check_rollbacks().map(|()| since),
+                Some(_) | None => {}
+            }
+            if self.now() > late {
+                let missing = match (self.seen.restored, recovered) {
+                    (None, _) => format!("{FIRST} was not live again"),
+                    (Some(_), None) => "the service had not recovered".to_owned(),
+                    (Some(_), Some(_)) => "the decision's record did not say succeeded".to_owned(),
+                };
+                return Err(format!("{missing} {}s after the order", RESTORE_MAX.as_secs()));
+            }
+        }
+    }
+
+    fn check_rollbacks(&self) -> Result<(), String> {
+        match self.stage.rollbacks() {
+            1 => Ok(()),
+            count => Err(format!("{count} rollbacks were carried out where one was right")),
+        }
+    }
+
+    fn is_well(&self) -> bool {
+        let recent = &self.seen.recent;
+        let (requests, failed) =
+            recent.iter().fold((0, 0), |sum, second| (sum.0 + second.requests, sum.1 + second.failed));
+        let p50_max = self.seen.usual_p50_ms * RECOVERED_LATENCY_RATIO + RECOVERED_LATENCY_SLACK_MS;
+        recent.len() == RECOVERED_SECONDS
+            && requests > 0
+            && (failed as f64) < RECOVERED_SHARE * requests as f64
+            && recent.iter().all(|second| second.p50_ms <= p50_max)
+    }
+
+    async fn deploy(&mut self, release: &str, app: AppPlan) -> Result<(), StageError> {
+        let stage = self.stage;
+        let mut deploy = pin!(stage.deploy(release, app));
+        loop {
+            tokio::select! {
+                deployed = &mut deploy => return deployed.map(drop),
+                () = self.second() => {}
+            }
+        }
+    }
+
+    /// Tells what happens on the stage until the next second is over, and then that second.
+    async fn second(&mut self) {
+        loop {
+            tokio::select! {
+                biased;
+                event = self.stage_events.recv() => match event {
+                    Ok(event) => self.stage_event(event).await,
+                    // Lines are missing from the timeline then; what counts is asked of the stage itself.
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => break,
+                },
+                _ = self.ticks.tick() => break,
+            }
+        }
+        let agent = match self.stage.admin_address() {
+            Some(admin) => view::look(&self.client, admin).await,
+            None => None,
+        };
+        if let Some(agent) = &agent {
+            self.agent_seen(agent).await;
+        }
+        let Some(load) = &self.load else { return };
+        let served = load.take_second();
+        self.served(served);
+        let release = self.stage.live().map(|live| live.release);
+        self.tell(What::Second(Second { release, served, agent })).await;
+    }
+
+    fn served(&mut self, served: Served) {
+        if self.seen.second_deployment.is_none() {
+            // A moving middle: the first seconds, with everything cold, lose their weight.
+            let usual = &mut self.seen.usual_p50_ms;
+            *usual = if *usual == 0.0 { served.p50_ms } else { 0.8 * *usual + 0.2 * served.p50_ms };
+        }
+        if self.seen.recent.len() == RECOVERED_SECONDS {
+            self.seen.recent.pop_front();
+        }
+        self.seen.recent.push_back(served);
+    }
+
+    async fn stage_event(&mut self, event: StageEvent) {
+        let now = self.now();
+        let seen = &mut self.seen;
+        let accused = |id: &String| seen.second_deployment.as_ref() == Some(id);
+        match &event {
+            StageEvent::Created { id, release, .. } if release == SECOND => {
+                seen.second_deployment = Some(id.clone());
+            }
+            StageEvent::FaultBegan { id } if accused(id) => {
+                seen.onset.get_or_insert(now);
+            }
+            StageEvent::Exited { id, exit } if accused(id) && exit.code != Some(0) => {
+                // The fault of a crashing app is its end, whoever noticed first.
+                if self.plan.scenario == Behaviour::Crash {
+                    seen.onset.get_or_insert(now);
+                }
+            }
+            StageEvent::Crashed { id } if accused(id) => seen.gave_up = true,
+            StageEvent::RollbackTaken { .. } => {
+                seen.ordered.get_or_insert(now);
+            }
+            StageEvent::WentLive { release, .. } if release == FIRST && seen.ordered.is_some() => {
+                seen.restored.get_or_insert(now);
+            }
+            StageEvent::Created { .. }
+            | StageEvent::Listening { .. }
+            | StageEvent::WentLive { .. }
+            | StageEvent::Unhealthy { .. }
+            | StageEvent::Terminating { .. }
+            | StageEvent::Killed { .. }
+            | StageEvent::Exited { .. }
+            | StageEvent::Restarting { .. }
+            | StageEvent::Crashed { .. }
+            | StageEvent::Removed { .. }
+            | StageEvent::FaultBegan { .. }
+            | StageEvent::RollbackRepeated { .. }
+            | StageEvent::RollbackRefused { .. } => {}
+        }
+        self.tell(What::Stage(event)).await;
+    }
+
+    async fn agent_seen(&mut self, agent: &AgentView) {
+        if agent.release == SECOND && agent.verdict == "degraded" {
+            let now = self.now();
+            self.seen.verdict.get_or_insert(now);
+        }
+        if agent.known_good {
+            self.seen.known_good.insert(agent.release.clone(), true);
+        }
+        // Newest first as they come; told in the order in which they happened.
+        let mut records: Vec<RecordView> = agent.records.clone();
+        records.sort_by(|a, b| a.id.cmp(&b.id));
+        for record in records {
+            let back = record.decision.as_deref() == Some("roll_back");
+            self.seen.succeeded |= back && record.progress.as_deref() == Some("succeeded");
+            let told = self.seen.told.insert(record.id.clone(), record.progress.clone());
+            if told.as_ref() != Some(&record.progress) {
+                self.tell(What::Record(record)).await;
+            }
+        }
+    }
+
+    async fn note(&self, text: String) {
+        self.tell(What::Note { text }).await;
+    }
+
+    async fn tell(&self, what: What) {
+        // Nobody reads any more when the terminal has gone; the play still ends as it should.
+        let _unread = self.events.send(Event { t: self.now(), what }).await;
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.instant().saturating_duration_since(self.started)
+    }
+}
+
+/// The error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,281 @@
+//! What the demo tells, as it happens: each event once, as a line for people or as JSON.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::stage::app::Behaviour;
+use crate::stage::event::{AgentExit, StageEvent};
+use crate::stage::load::Served;
+use crate::stage::view::{AgentView, RecordView};
+
+/// An event and when it was seen, counted from the demo's start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// When.
+    pub t: Duration,
+    /// What.
+    pub what: What,
+}
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// The demo began.
+    Began {
+        /// The scenario.
+        scenario: Behaviour,
+        /// Requests a second.
+        rate: f64,
+        /// The seed.
+        seed: u64,
+        /// Where clients go.
+        edge: SocketAddr,
+    },
+    /// A setting that is not the default, and why.
+    Override {
+        /// `watch = "55s" instead of "15m"`, say.
+        text: String,
+    },
+    /// The script says what comes next.
+    Note {
+        /// In a sentence.
+        text: String,
+    },
+    /// Something happened on the stage.
+    Stage(StageEvent),
+    /// The agent wrote a record, or wrote it again with more known.
+    Record(RecordView),
+    /// A second went by.
+    Second(Second),
+    /// The end.
+    Summary(Box<Summary>),
+}
+
+/// One second of the demo.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Second {
+    /// The release that is live.
+    pub release: Option<String>,
+    /// What clients saw.
+    pub served: Served,
+    /// What the agent shows; `None` while it shows nothing.
+    pub agent: Option<AgentView>,
+}
+
+/// The demo in figures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    /// The scenario.
+    pub scenario: Behaviour,
+    /// Whether the agent judged.
+    pub judging: bool,
+    /// Why the agent was wrong; `None`: it did what was right.
+    pub fault: Option<String>,
+    /// What clients saw in all.
+    pub served: Served,
+    /// Rollbacks really carried out.
+    pub rollbacks: u64,
+    /// When the fault began.
+    pub onset: Option<Duration>,
+    /// From there to the verdict.
+    pub time_to_verdict: Option<Duration>,
+    /// From there to the first of ten good seconds.
+    pub time_to_recovery: Option<Duration>,
+    /// How long the demo took.
+    pub took: Duration,
+}
+
+impl Event {
+    /// Who did it.
+    pub fn who(&self) -> &'static str {
+        match &self.what {
+            What::Record(_) => "agent",
+            What::Stage(StageEvent::WentLive { .. }) => "edge",
+            What::Stage(StageEvent::FaultBegan { .. }) => "app",
+            What::Stage(StageEvent::Listening { .. } | StageEvent::Exited { .. }) => "agent",
+            What::Began { .. }
+            | What::Override { .. }
+            | What::Note { .. }
+            | What::Stage(_)
+            | What::Second(_)
+            | What::Summary(_) => "stage",
+        }
+    }
+
+    /// The line for people; `None` for what has no line of its own.
+    pub fn text(&self) -> Option<String> {
+        match &self.what {
+            What::Began { scenario, rate, seed, edge } => {
+                Some(format!("scenario {scenario}, {rate} requests a second to http://{edge}, seed {seed}"))
+            }
+            What::Override { text } | What::Note { text } => Some(text.clone()),
+            What::Stage(event) => Some(stage_text(event)),
+            What::Record(record) => Some(record.text.clone()),
+            What::Second(_) | What::Summary(_) => None,
+        }
+    }
+
+    /// One JSON object: `t` in seconds, `event`, and what belongs to it.
+    pub fn json(&self) -> Value {
+        let (name, mut value) = match &self.what {
+            What::Began { scenario, rate, seed, edge } => (
+                "began",
+                json!({ "scenario": scenario.label(), "rate": rate, "seed": seed, "edge": edge.to_string() }),
+            ),
+            What::Override { text } => ("override", json!({ "text": text })),
+            What::Note { text } => ("note", json!({ "text": text })),
+            What::Stage(event) => stage_json(event),
+            What::Record(record) => ("record", record_json(record)),
+            What::Second(second) => ("second", second_json(second)),
+            What::Summary(summary) => ("summary", summary_json(summary)),
+        };
+        value["t"] = seconds(self.t);
+        value["event"] = name.into();
+        value
+    }
+}
+
+fn seconds(time: Duration) -> Value {
+    ((time.as_secs_f64() * 1000.0).round() / 1000.0).into()
+}
+
+fn rounded(figure: f64) -> f64 {
+    (figure * 1e4).round() / 1e4
+}
+
+fn exit_text(exit: &AgentExit) -> String {
+    match (exit.code, exit.signal) {
+        (Some(code), _) => format!("exited with {code}"),
+        (None, Some(signal)) => format!("was ended by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+fn stage_text(event: &StageEvent) -> String {
+    match event {
+        StageEvent::Created { id, release, volume_from: Some(from) } => {
+            format!("deploying {release} as {id}, its volume copied from {from}")
+        }
+        StageEvent::Created { id, release, volume_from: None } => format!("deploying {release} as {id}"),
+        StageEvent::Listening { id, pid, .. } => format!("{id} listens (process {pid})"),
+        StageEvent::WentLive { id, release, admin } => {
+            format!("{release} is live ({id}); dashboard http://{admin}/")
+        }
+        StageEvent::Unhealthy { id, reason } => {
+            format!("{id} failed its health check, the former stays live: {reason}")
+        }
+        StageEvent::Terminating { id } => format!("SIGTERM to {id}"),
+        StageEvent::Killed { id } => format!("SIGKILL to {id}"),
+        StageEvent::Exited { id, exit } => format!("{id} {}", exit_text(exit)),
+        StageEvent::Restarting { id, attempt, after } => {
+            let after = humantime::format_duration(*after);
+            format!("{id} is started again in {after} (restart {attempt})")
+        }
+        StageEvent::Crashed { id } => format!("{id} failed too often and is not started again"),
+        StageEvent::Removed { id } => format!("{id} is gone"),
+        StageEvent::FaultBegan { id } => format!("the app of {id} begins to misbehave"),
+        StageEvent::RollbackTaken { decision, from, to, deployment } => {
+            format!("rollback of {from} to {to} taken as {deployment} (decision {decision})")
+        }
+        StageEvent::RollbackRepeated { decision } => {
+            format!("decision {decision} was ordered again: answered as before")
+        }
+        StageEvent::RollbackRefused { decision, reason } => format!("decision {decision} refused: {reason}"),
+    }
+}
+
+fn stage_json(event: &StageEvent) -> (&'static str, Value) {
+    match event {
+        StageEvent::Created { id, release, volume_from } => {
+            ("created", json!({ "deployment": id, "release": release, "volume_from": volume_from }))
+        }
+        StageEvent::Listening { id, pid, addresses } => (
+            "listening",
+            json!({
+                "deployment": id,
+                "pid": pid,
+                "public": addresses.public.to_string(),
+                "admin": addresses.admin.to_string(),
+            }),
+        ),
+        StageEvent::WentLive { id, release, admin } => {
+            ("live", json!({ "deployment": id, "release": release, "dashboard": format!("http://{admin}/") }))
+        }
+        StageEvent::Unhealthy { id, reason } => ("unhealthy", json!({ "deployment": id, "reason": reason })),
+        StageEvent::Terminating { id } => ("terminating", json!({ "deployment": id })),
+        StageEvent::Killed { id } => ("killed", json!({ "deployment": id })),
+        StageEvent::Exited { id, exit } => {
+            ("exited", json!({ "deployment": id, "code": exit.code, "signal": exit.signal }))
+        }
+        StageEvent::Restarting { id, attempt, after } => {
+            ("restarting", json!({ "deployment": id, "attempt": attempt, "after_seconds": seconds(*after) }))
+        }
+        StageEvent::Crashed { id } => ("crashed", json!({ "deployment": id })),
+        StageEvent::Removed { id } => ("removed", json!({ "deployment": id })),
+        StageEvent::FaultBegan { id } => ("fault_began", json!({ "deployment": id })),
+        StageEvent::RollbackTaken { decision, from, to, deployment } => (
+            "rollback_taken",
+            json!({ "decision": decision, "from": from, "to": to, "deployment": deployment }),
+        ),
+        StageEvent::RollbackRepeated { decision } => ("rollback_repeated", json!({ "decision": decision })),
+        StageEvent::RollbackRefused { decision, reason } => {
+            ("rollback_refused", json!({ "decision": decision, "reason": reason }))
+        }
+    }
+}
+
+fn record_json(record: &RecordView) -> Value {
+    json!({
+        "record": record.id,
+        "kind": record.kind,
+        "release": record.release,
+        "decision": record.decision,
+        "target": record.target,
+        "progress": record.progress,
+        "text": record.text,
+    })
+}
+
+fn second_json(second: &Second) -> Value {
+    let agent = second.agent.as_ref().map(|agent| {
+        let evidence: serde_json::Map<_, _> =
+            agent.evidence.iter().map(|(name, progress)| (name.clone(), rounded(*progress).into())).collect();
+        json!({
+            "release": agent.release,
+            "verdict": agent.verdict,
+            "detail": agent.detail,
+            "why": agent.why,
+            "known_good": agent.known_good,
+            "evidence": evidence,
+        })
+    });
+    json!({
+        "release": second.release,
+        "requests": second.served.requests,
+        "failed": second.served.failed,
+        "timed_out": second.served.timed_out,
+        "p50_ms": rounded(second.served.p50_ms),
+        "p99_ms": rounded(second.served.p99_ms),
+        "agent": agent,
+    })
+}
+
+fn summary_json(summary: &Summary) -> Value {
+    json!({
+        "scenario": summary.scenario.label(),
+        "judge": summary.judging,
+        "ok": summary.fault.is_none(),
+        "reason": summary.fault,
+        "requests": summary.served.requests,
+        "failed": summary.served.failed,
+        "timed_out": summary.served.timed_out,
+        "failed_share": rounded(summary.served.failed_share()),
+        "rollbacks": summary.rollbacks,
+        "onset": summary.onset.map(seconds),
+        "time_to_verdict": summary.time_to_verdict.map(seconds),
+        "time_to_recovery": summary.time_to_recovery.map(seconds),
+        "took": seconds(summary.took),
+    })
+}
