@@ -52,7 +52,8 @@ fn the_page_shows_the_defaults_as_they_are() {
     for (option, value) in written() {
         let default = &origins[option.as_str()].default;
         let same_time = |text: &str| humantime::parse_duration(text.trim_matches('"')).ok();
-        let same = *default == value || same_time(default).is_some_and(|time| Some(time) == same_time(&value));
+        let same =
+            *default == value || same_time(default).is_some_and(|time| Some(time) == same_time(&value));
         assert!(same, "{option} = {value} on the page, {default} in the code");
     }
 }
@@ -107,7 +108,8 @@ fn each_option_can_be_set_by_its_variable() {
 
 #[test]
 fn each_variable_of_the_page_exists() {
-    let sources = [include_str!("../src/config/environment.rs"), include_str!("../src/config/sections.rs")].concat();
+    let sources =
+        [include_str!("../src/config/environment.rs"), include_str!("../src/config/sections.rs")].concat();
     let names = |text: &str| -> BTreeSet<String> {
         let words = text.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
         words.filter(|word| word.starts_with("RAILWAY_") && word.len() > 10).map(str::to_owned).collect()

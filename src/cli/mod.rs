@@ -1,1 +1,4 @@
 //! Arguments, log set-up, exit codes, tables for people.
+
+pub mod explain;
+pub mod read;

@@ -63,7 +63,10 @@ impl Surroundings {
     pub(super) fn read(env: &[(OsString, OsString)], faults: &mut Vec<Fault>) -> Self {
         let mut found = Self { file: raw(env, "OUTRIGGER_CONFIG").map(PathBuf::from), ..Self::default() };
         if found.file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
-            faults.push(variable_fault("OUTRIGGER_CONFIG", "is empty; give the path of a TOML file, or unset it"));
+            faults.push(variable_fault(
+                "OUTRIGGER_CONFIG",
+                "is empty; give the path of a TOML file, or unset it",
+            ));
             found.file = None;
         }
         let secrets = ["OUTRIGGER_TOKEN", "OUTRIGGER_PEER_KEY"].into_iter();
@@ -195,7 +198,8 @@ fn token(env: &[(OsString, OsString)], faults: &mut Vec<Fault>) -> Option<Secret
     let token = value.to_str().filter(fits);
     if token.is_none() {
         let remedy = "make one with `openssl rand -hex 32`, or unset it";
-        let problem = format!("is no token of 16 to 512 visible ASCII characters (its value is not shown); {remedy}");
+        let problem =
+            format!("is no token of 16 to 512 visible ASCII characters (its value is not shown); {remedy}");
         faults.push(variable_fault("OUTRIGGER_TOKEN", &problem));
     }
     token.map(|token| Secret::new(token.to_owned()))

@@ -80,7 +80,8 @@ fn sections_of(path: &Path, text: &str, table: &DeTable<'_>, faults: &mut Vec<Fa
             | DeValue::Float(_)
             | DeValue::Boolean(_)
             | DeValue::Datetime(_) => {
-                let remedy = "every option stands in a section, as in `[judge]` and below it `watch = \"15m\"`";
+                let remedy =
+                    "every option stands in a section, as in `[judge]` and below it `watch = \"15m\"`";
                 faults.push(Fault::at(&place, format!("{name}: found outside of a section; {remedy}")));
             }
         }

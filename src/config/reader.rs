@@ -33,7 +33,13 @@ pub(super) struct Reader {
 
 impl Reader {
     /// With the faults that were found while the layers were read.
-    pub(super) fn new(file: File, variables: Layer, flags: Layer, secrets: Vec<String>, faults: Vec<Fault>) -> Self {
+    pub(super) fn new(
+        file: File,
+        variables: Layer,
+        flags: Layer,
+        secrets: Vec<String>,
+        faults: Vec<Fault>,
+    ) -> Self {
         Self {
             file: file.layer,
             sections: file.sections,
@@ -53,7 +59,13 @@ impl Reader {
     }
 
     /// A duration.
-    pub(super) fn duration(&mut self, option: &'static str, default: Duration, least: &str, most: &str) -> Duration {
+    pub(super) fn duration(
+        &mut self,
+        option: &'static str,
+        default: Duration,
+        least: &str,
+        most: &str,
+    ) -> Duration {
         let bound = |text| humantime::parse_duration(text).expect("the bounds of options are durations");
         let text = format!("{:?}", duration_text(default));
         let remedy = format!("give a duration from {least:?} to {most:?}, such as {text}");
@@ -136,7 +148,8 @@ impl Reader {
 
     /// A program and its arguments; `[]` is none.
     pub(super) fn list(&mut self, option: &'static str) -> Vec<String> {
-        let remedy = r#"give a list of at most 64 texts, the program first, as in ["./roll-back.sh", "--now"]"#;
+        let remedy =
+            r#"give a list of at most 64 texts, the program first, as in ["./roll-back.sh", "--now"]"#;
         let parse = |value: &Value| {
             let value = match value {
                 Value::Plain(text) => file::list(text).ok_or("is not a list")?,
@@ -164,7 +177,9 @@ impl Reader {
 
     /// Whether an option that was read has its default value, wherever it stands.
     pub(super) fn is_at_default(&self, option: &str) -> bool {
-        self.known.get(option).is_none_or(|setting| setting.value == setting.default || setting.value == "[0 items]")
+        self.known
+            .get(option)
+            .is_none_or(|setting| setting.value == setting.default || setting.value == "[0 items]")
     }
 
     /// A fault between options, unless one of them is at fault by itself. The text names each with its value and place.
@@ -193,7 +208,9 @@ impl Reader {
         }
         for (option, (_, origin)) in &self.file {
             let section = option.split_once('.').map_or("", |(section, _)| section);
-            if !self.known.contains_key(option.as_str()) && self.sections_known().any(|known| known == section) {
+            if !self.known.contains_key(option.as_str())
+                && self.sections_known().any(|known| known == section)
+            {
                 strangers.push(Fault::at(origin, format!("{option}: {}", self.stranger(option))));
             }
         }
@@ -218,7 +235,8 @@ impl Reader {
                 .to_owned();
         }
         let elsewhere = self.known.keys().find(|known| known.split_once('.').is_some_and(|(_, k)| k == key));
-        let beside = self.known.keys().filter_map(|known| known.split_once('.')).filter(|(s, _)| *s == section);
+        let beside =
+            self.known.keys().filter_map(|known| known.split_once('.')).filter(|(s, _)| *s == section);
         let near = meant(key, beside.map(|(_, key)| key)).map(|key| format!("{section}.{key}"));
         let far = || meant(option, self.known.keys().copied()).map(str::to_owned);
         match elsewhere.map(|known| (*known).to_owned()).or(near).or_else(far) {

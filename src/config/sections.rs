@@ -65,7 +65,8 @@ fn listen(reader: &mut Reader) -> Listen {
         Some("off") => Ok(None),
         _ => units::address(value).map(Some),
     };
-    let remedy = "give an IP address and a port, such as \"[::]:8080\" for all interfaces or \"127.0.0.1:8080\"";
+    let remedy =
+        "give an IP address and a port, such as \"[::]:8080\" for all interfaces or \"127.0.0.1:8080\"";
     Listen {
         public: reader.parsed("listen.public", "[::]:8080", remedy, units::address),
         admin: reader.parsed("listen.admin", "[::]:9900", &format!("{remedy}, or \"off\""), admin),
@@ -105,7 +106,12 @@ fn proxy(reader: &mut Reader) -> Proxy {
         response_timeout: reader.duration("proxy.response_timeout", d.response_timeout, "0s", "1d"),
         idle_timeout: reader.duration("proxy.idle_timeout", d.idle_timeout, "1s", "1h"),
         upstream_idle: reader.duration("proxy.upstream_idle", d.upstream_idle, "0s", "10m"),
-        upstream_idle_max: size(reader.count("proxy.upstream_idle_max", d.upstream_idle_max as u64, 0, 10_000)),
+        upstream_idle_max: size(reader.count(
+            "proxy.upstream_idle_max",
+            d.upstream_idle_max as u64,
+            0,
+            10_000,
+        )),
         connections_max: size(reader.count("proxy.connections_max", d.connections_max as u64, 1, 1_000_000)),
     }
 }
@@ -140,7 +146,12 @@ fn policy(reader: &mut Reader) -> Policy {
             1,
             1_000_000_000,
         ),
-        known_good_requests: reader.count("judge.known_good_requests", d.known_good_requests, 1, 1_000_000_000),
+        known_good_requests: reader.count(
+            "judge.known_good_requests",
+            d.known_good_requests,
+            1,
+            1_000_000_000,
+        ),
         watch_max: reader.duration("judge.watch_max", d.watch_max, "5s", "365d"),
         catastrophe_ticks: reader.small("judge.catastrophe_ticks", d.catastrophe_ticks, 2, 100),
         catastrophe_error_share: reader.share(
@@ -207,7 +218,8 @@ fn store(reader: &mut Reader) -> Store {
 }
 
 fn log(reader: &mut Reader) -> Log {
-    let remedy = "give error, warn, info, debug or trace, or targets too, as in \"info,outrigger::proxy=debug\"";
+    let remedy =
+        "give error, warn, info, debug or trace, or targets too, as in \"info,outrigger::proxy=debug\"";
     Log {
         filter: reader.parsed("log.filter", "info", remedy, units::log_filter),
         json: reader.choice("log.format", &[("auto", None), ("json", Some(true)), ("text", Some(false))]),
@@ -270,7 +282,8 @@ pub(super) fn cross_check(reader: &mut Reader, config: &Config) {
         &["platform.kind", "platform.roll_back"],
         "there is no command that puts a release back; give one, as in roll_back = [\"./roll-back.sh\"]",
     );
-    let address_is_missing = matches!(&config.platform, Platform::Local { address, .. } if address.is_empty());
+    let address_is_missing =
+        matches!(&config.platform, Platform::Local { address, .. } if address.is_empty());
     require(
         !address_is_missing,
         &["platform.kind", "platform.url"],
@@ -310,7 +323,9 @@ pub(super) fn warnings(reader: &Reader, config: &mut Config, surroundings: &Surr
     let replicas = config.policy.replicas;
     warn(
         replicas > 1,
-        format!("service.replicas is {replicas}: without a vote among them the agent recommends, it does not act"),
+        format!(
+            "service.replicas is {replicas}: without a vote among them the agent recommends, it does not act"
+        ),
     );
     warn(
         surroundings.on_railway && surroundings.volume.is_none() && !config.store.dir_is_explicit,

@@ -83,9 +83,13 @@ pub(super) fn share(value: &Value, least: f64, most: f64) -> Result<f64, Wrong> 
 pub(super) fn truth(value: &Value) -> Result<bool, Wrong> {
     match value {
         Value::Boolean(value) => Ok(*value),
-        Value::Plain(text) => text.trim().to_ascii_lowercase().parse().map_err(|_| "is neither true nor false"),
+        Value::Plain(text) => {
+            text.trim().to_ascii_lowercase().parse().map_err(|_| "is neither true nor false")
+        }
         Value::Text(_) => Err("is text; true and false stand without quotes"),
-        Value::Integer(_) | Value::Float(_) | Value::List(_) | Value::Other(_) => Err("is neither true nor false"),
+        Value::Integer(_) | Value::Float(_) | Value::List(_) | Value::Other(_) => {
+            Err("is neither true nor false")
+        }
     }
 }
 
@@ -147,12 +151,17 @@ pub(super) fn path(value: &Value) -> Result<Option<String>, Wrong> {
 pub(super) fn log_filter(value: &Value) -> Result<String, Wrong> {
     let text = line(value, 1024)?;
     let level = |l: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&l);
-    let target = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"_:-".contains(&b));
+    let target =
+        |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"_:-".contains(&b));
     let directive = |part: &str| match part.split_once('=') {
         Some((name, l)) => target(name.trim()) && level(l.trim()),
         None => level(part),
     };
-    if text.split(',').all(|part| directive(part.trim())) { Ok(text.to_owned()) } else { Err("is no log filter") }
+    if text.split(',').all(|part| directive(part.trim())) {
+        Ok(text.to_owned())
+    } else {
+        Err("is no log filter")
+    }
 }
 
 #[cfg(test)]
@@ -186,7 +195,9 @@ mod tests {
         assert_eq!(ok("http://app.internal:3000"), Ok("app.internal:3000".to_owned()));
         assert_eq!(ok("http://[::1]:3000/"), Ok("[::1]:3000".to_owned()));
         assert_eq!(ok("http://localhost"), Ok("localhost:80".to_owned()));
-        for wrong in ["", "localhost:3000", "https://a", "http://a/b", "http://a:0", "http://u:p@a", "http://a?b"] {
+        for wrong in
+            ["", "localhost:3000", "https://a", "http://a/b", "http://a:0", "http://u:p@a", "http://a?b"]
+        {
             assert!(ok(wrong).is_err(), "{wrong}");
         }
         assert!(ok("http://a:99999").is_err());
