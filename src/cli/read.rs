@@ -263,8 +263,8 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut asked = vec![0; 4096];
             let mut n = 0;
-            while !asked[..n].ends_with(b"}")
-                && !(asked.starts_with(b"GET") && asked[..n].ends_with(b"\r\n\r\n"))
+            while !(asked[..n].ends_with(b"}")
+                || asked.starts_with(b"GET") && asked[..n].ends_with(b"\r\n\r\n"))
             {
                 n += stream.read(&mut asked[n..]).await.unwrap();
             }

@@ -291,20 +291,30 @@ pub(super) fn cross_check(reader: &mut Reader, config: &Config) {
     );
 }
 
-/// What is allowed and will hurt. Lowers the mode where a variable forbids acting.
-pub(super) fn warnings(reader: &Reader, config: &mut Config, surroundings: &Surroundings) -> Vec<String> {
+/// Lowers the mode where a variable forbids acting; whether it had to.
+pub(super) fn forbid_acting(config: &mut Config, surroundings: &Surroundings) -> bool {
+    let lowered = surroundings.forbids_acting && config.policy.mode == Mode::Enforce;
+    if lowered {
+        config.policy.mode = Mode::Recommend;
+    }
+    lowered
+}
+
+/// What is allowed and will hurt.
+pub(super) fn warnings(
+    reader: &Reader,
+    config: &Config,
+    surroundings: &Surroundings,
+    lowered: bool,
+) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut warn = |holds: bool, text: String| {
         if holds {
             warnings.push(text);
         }
     };
-    let enforces = config.policy.mode == Mode::Enforce;
-    if surroundings.forbids_acting && enforces {
-        config.policy.mode = Mode::Recommend;
-    }
     warn(
-        surroundings.forbids_acting && enforces,
+        lowered,
         "AUTO_ROLLBACK_ENABLED=false: rollback.mode is lowered from \"enforce\" to \"recommend\"".to_owned(),
     );
     if let Some(strategy) = &surroundings.strategy {
