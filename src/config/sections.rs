@@ -356,6 +356,20 @@ pub(super) fn warnings(
         "rollback.mode is \"enforce\" but platform.kind is \"dry-run\": decisions are recorded, nothing is put back"
             .to_owned(),
     );
+    let timeout = match &config.platform {
+        Platform::DryRun => Duration::ZERO,
+        Platform::Command { timeout, .. } | Platform::Local { timeout, .. } => *timeout,
+    };
+    let verify = config.policy.verify;
+    warn(
+        timeout > verify,
+        format!(
+            "platform.timeout ({}) is longer than rollback.verify ({}): a rollback may be called failed while it is \
+             still being ordered",
+            units::duration_text(timeout),
+            units::duration_text(verify)
+        ),
+    );
     warn(!config.policy.judging, "judge.enabled is false: no release is judged".to_owned());
     unused_options(reader, config, &mut warnings);
     warnings

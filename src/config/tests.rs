@@ -198,6 +198,14 @@ fn each_type_can_be_set_from_the_environment() {
     assert_eq!(config.log.json, Some(true));
 }
 
+#[test]
+fn an_order_that_outlasts_its_verification_is_warned_of() {
+    let file =
+        "[rollback]\nverify = \"30s\"\n[platform]\nkind = \"local\"\nurl = \"http://127.0.0.1:7000\"\n";
+    let expected = "platform.timeout (1m) is longer than rollback.verify (30s): a rollback may be called failed while it is still being ordered";
+    assert_eq!(World::new(file).warnings(), [expected]);
+}
+
 fn railway(file: &str) -> World {
     World::new(file)
         .env("PORT", "4000")
@@ -305,6 +313,9 @@ fn what_is_not_toml_is_told_with_its_line_and_column() {
         lines[1].starts_with("OUTRIGGER__JUDGE__CRASHES: judge.crashes = \"x\" is not a whole number"),
         "{faults}"
     );
+    // What the rest of the file may say is not guessed at.
+    let command = World::new("[platform\n").env("OUTRIGGER__PLATFORM__KIND", "command").faults();
+    assert_eq!(command.lines().count(), 1, "{command}");
     let twice = World::new("[judge]\nwatch = \"5m\"\nwatch = \"6m\"\n").faults();
     assert!(twice.starts_with("outrigger.toml:3:1: not TOML: duplicate key"), "{twice}");
     let stray = World::new("judge = 3\n[[app]]\nport = 1\n").faults();
