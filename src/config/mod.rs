@@ -16,6 +16,9 @@ mod sections;
 mod units;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -107,7 +110,8 @@ pub fn load(sources: Sources) -> Result<Loaded, Faults> {
     if !broken {
         sections::cross_check(&mut reader, &config);
     }
-    let warnings = sections::warnings(&reader, &mut config, &surroundings);
+    let lowered = sections::forbid_acting(&mut config, &surroundings);
+    let warnings = sections::warnings(&reader, &config, &surroundings, lowered);
     reader.finish().map(|origins| Loaded { config, warnings, origins })
 }
 

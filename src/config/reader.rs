@@ -151,14 +151,14 @@ impl Reader {
         let remedy =
             r#"give a list of at most 64 texts, the program first, as in ["./roll-back.sh", "--now"]"#;
         let parse = |value: &Value| {
-            let value = match value {
-                Value::Plain(text) => file::list(text).ok_or("is not a list")?,
-                other => other.clone(),
+            let parsed = match value.plain() {
+                Some(text) => &file::list(text).ok_or("is not a list")?,
+                None => value,
             };
-            let Value::List(items) = value else { return Err("is not a list") };
-            let text = |item: &Value| match item {
-                Value::Text(text) if text.len() <= ITEM_LEN_MAX && !text.contains('\0') => Ok(text.clone()),
-                _ => Err("holds something else than text of at most 4096 characters"),
+            let Value::List(items) = parsed else { return Err("is not a list") };
+            let text = |item: &Value| {
+                let text = item.text().filter(|text| text.len() <= ITEM_LEN_MAX && !text.contains('\0'));
+                text.map(str::to_owned).ok_or("holds something else than text of at most 4096 characters")
             };
             let items: Vec<String> = items.iter().map(text).collect::<Result<_, Wrong>>()?;
             match items.first() {

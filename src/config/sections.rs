@@ -291,20 +291,30 @@ pub(super) fn cross_check(reader: &mut Reader, config: &Config) {
     );
 }
 
-/// What is allowed and will hurt. Lowers the mode where a variable forbids acting.
-pub(super) fn warnings(reader: &Reader, config: &mut Config, surroundings: &Surroundings) -> Vec<String> {
+/// Lowers the mode where a variable forbids acting; whether it had to.
+pub(super) fn forbid_acting(config: &mut Config, surroundings: &Surroundings) -> bool {
+    let lowered = surroundings.forbids_acting && config.policy.mode == Mode::Enforce;
+    if lowered {
+        config.policy.mode = Mode::Recommend;
+    }
+    lowered
+}
+
+/// What is allowed and will hurt.
+pub(super) fn warnings(
+    reader: &Reader,
+    config: &Config,
+    surroundings: &Surroundings,
+    lowered: bool,
+) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut warn = |holds: bool, text: String| {
         if holds {
             warnings.push(text);
         }
     };
-    let enforces = config.policy.mode == Mode::Enforce;
-    if surroundings.forbids_acting && enforces {
-        config.policy.mode = Mode::Recommend;
-    }
     warn(
-        surroundings.forbids_acting && enforces,
+        lowered,
         "AUTO_ROLLBACK_ENABLED=false: rollback.mode is lowered from \"enforce\" to \"recommend\"".to_owned(),
     );
     if let Some(strategy) = &surroundings.strategy {
@@ -345,6 +355,20 @@ pub(super) fn warnings(reader: &Reader, config: &mut Config, surroundings: &Surr
         dry_run && config.policy.mode == Mode::Enforce,
         "rollback.mode is \"enforce\" but platform.kind is \"dry-run\": decisions are recorded, nothing is put back"
             .to_owned(),
+    );
+    let timeout = match &config.platform {
+        Platform::DryRun => Duration::ZERO,
+        Platform::Command { timeout, .. } | Platform::Local { timeout, .. } => *timeout,
+    };
+    let verify = config.policy.verify;
+    warn(
+        timeout > verify,
+        format!(
+            "platform.timeout ({}) is longer than rollback.verify ({}): a rollback may be called failed while it is \
+             still being ordered",
+            units::duration_text(timeout),
+            units::duration_text(verify)
+        ),
     );
     warn(!config.policy.judging, "judge.enabled is false: no release is judged".to_owned());
     unused_options(reader, config, &mut warnings);

@@ -89,6 +89,11 @@ impl Value {
         }
     }
 
+    /// The text, where its option must say what it is.
+    pub(super) fn plain(&self) -> Option<&str> {
+        if let Self::Plain(text) = self { Some(text) } else { None }
+    }
+
     /// As people may see it. Lists hold commands, and commands hold tokens: only their length is told.
     pub(super) fn shown(&self, secrets: &[String]) -> String {
         match self {

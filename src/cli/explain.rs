@@ -1,0 +1,118 @@
+//! Records and snapshots as text for someone who was asleep. Pure: JSON in, text out.
+//!
+//! The JSON comes from an agent that may be of another version, so nothing in it is relied on: what is missing is left
+//! out or called unknown, and what is not known is shown by its name.
+
+mod decided;
+mod figures;
+mod state;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use serde_json::Value;
+
+use crate::cli::explain::figures::{tag, text_or, thousands, time, whole};
+
+pub use crate::cli::explain::state::status;
+
+/// One record, in full.
+pub fn record(record: &Value) -> String {
+    let id = text_or(record, "id", "(no id)");
+    let release = text_or(record, "release", "(unknown)");
+    let head = format!("Record {id}, {}, release {release}\n\n", time(record.get("at")));
+    let body = if record.get("kind").and_then(Value::as_str) == Some("decided") {
+        decided::explain(record)
+    } else {
+        format!("{}.\n{}", capital(&happening(record)), afterwards(record))
+    };
+    head + &body
+}
+
+/// Many records, one a line, in the order given.
+pub fn history(records: &[Value]) -> String {
+    if records.is_empty() {
+        return "Nothing has happened yet.\n".to_owned();
+    }
+    let head = ["TIME", "RECORD", "RELEASE", "WHAT"].map(str::to_owned);
+    let row =
+        |r: &Value| [time(r.get("at")), text_or(r, "id", "-"), text_or(r, "release", "-"), happening(r)];
+    let rows: Vec<[String; 4]> = std::iter::once(head).chain(records.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2)];
+    let line = |[at, id, release, what]: &[String; 4]| {
+        let [a, b, c] = widths;
+        format!("{at:a$}  {id:b$}  {release:c$}  {what}\n")
+    };
+    rows.iter().map(line).collect()
+}
+
+/// What happened, in a few words.
+fn happening(record: &Value) -> String {
+    match record.get("kind").and_then(Value::as_str) {
+        Some("started") if record.get("known").and_then(Value::as_bool) == Some(true) => {
+            "the agent started; it knew this release".to_owned()
+        }
+        Some("started") => "the agent started beside a release that was new to it".to_owned(),
+        Some("ready") => "the app became ready".to_owned(),
+        Some("exited") => exited(record),
+        Some("verdict_changed") => {
+            let named = |key: &str| record.get(key).map_or_else(|| "unknown".to_owned(), words::verdict);
+            format!("the verdict went from {} to {}", named("from"), named("to"))
+        }
+        Some("watch_passed") => {
+            let requests = whole(record, "requests").map(thousands);
+            let over = requests.map(|n| format!(" over {n} requests")).unwrap_or_default();
+            format!("the watch passed{over}; the release is known good")
+        }
+        Some("paused") => {
+            let until = match record.get("until") {
+                None | Some(Value::Null) => "until resumed".to_owned(),
+                until => format!("until {}", time(until)),
+            };
+            let (by, why) = (text_or(record, "by", "someone"), text_or(record, "reason", "no reason given"));
+            format!("{by} paused acting {until}: {why}")
+        }
+        Some("resumed") => format!("{} resumed acting", text_or(record, "by", "someone")),
+        Some("decided") => decided::in_short(record),
+        Some(other) => format!("{} (not known to this version)", figures::clean(other)),
+        None => "(not a record)".to_owned(),
+    }
+}
+
+fn exited(record: &Value) -> String {
+    let number = |key: &str| record.get(key).and_then(Value::as_i64);
+    match (number("code"), number("signal")) {
+        (Some(0), _) => "the app ended by itself, exit code 0".to_owned(),
+        (Some(code), _) => format!("the app crashed, exit code {code}"),
+        (None, Some(signal)) => format!("the app was ended by signal {signal}"),
+        (None, None) => "the app ended, it is not known how".to_owned(),
+    }
+}
+
+/// What a record that is no decision means for the reader.
+fn afterwards(record: &Value) -> &'static str {
+    match record.get("kind").and_then(Value::as_str) {
+        Some("verdict_changed") if record.get("to").is_some_and(|to| tag_of(to) == Some("degraded")) => {
+            "What was decided about it is the next record; see `outrigger history`.\n"
+        }
+        Some("paused") => {
+            "Until then decisions are recorded and nothing is done; `outrigger resume` ends it sooner.\n"
+        }
+        Some("exited") => "Crashes are counted; several within a short time are a verdict by themselves.\n",
+        Some("watch_passed") => {
+            "It is now a baseline for later releases, and what a rollback would put back.\n"
+        }
+        _ => "",
+    }
+}
+
+fn tag_of(verdict: &Value) -> Option<&str> {
+    verdict.as_str().or_else(|| tag(verdict, "verdict")).or_else(|| tag(verdict, "label"))
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}

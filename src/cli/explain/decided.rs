@@ -1,0 +1,187 @@
+//! A decision as text: what happened, against what it was weighed, why, how far it came, what to do next.
+
+use serde_json::Value;
+
+use crate::cli::explain::figures::{clean, length, millis, tag, text_or, time};
+use crate::cli::explain::words;
+
+/// Reasons that explain why less was done than could have been.
+const BRAKES: [&str; 9] = [
+    "watch_has_passed",
+    "mode_observe",
+    "mode_recommend",
+    "paused",
+    "cooling_down",
+    "no_target",
+    "was_put_back",
+    "several_replicas",
+    "acted_before",
+];
+
+/// A decision for the history: what, and how far it came.
+pub(super) fn in_short(record: &Value) -> String {
+    let target = target(record);
+    match (decision(record), progress(record)) {
+        ("roll_back", "succeeded") => format!("rolled back to {target}"),
+        ("roll_back", "dry_run") => format!("would have rolled back to {target} (dry run)"),
+        ("roll_back", "failed") => format!("rollback to {target} FAILED: a person must act"),
+        ("roll_back", "interrupted") => format!("rollback to {target} was INTERRUPTED: a person must act"),
+        ("roll_back", "intended" | "accepted") => format!("rolling back to {target}, under way"),
+        ("roll_back", other) => format!("decided to roll back to {target} ({})", other.replace('_', " ")),
+        ("hold", _) => {
+            let why = names(record).find(|name| BRAKES.contains(name) || *name == "not_recorded");
+            let why = why.map(|name| format!(" ({})", clean(name).replace('_', " "))).unwrap_or_default();
+            format!("degraded, and nothing was done{why}")
+        }
+        (other, _) => format!("decided: {}", clean(other).replace('_', " ")),
+    }
+}
+
+/// A decision in full, without the record's head.
+pub(super) fn explain(record: &Value) -> String {
+    let mut text = String::new();
+    let mut section = |title: &str, lines: Vec<String>| {
+        if !lines.is_empty() {
+            text.push_str(&format!("{title}\n"));
+            lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+            text.push('\n');
+        }
+    };
+    section("What happened", happened(record));
+    section(
+        "What it was weighed against",
+        vec![match record.get("baseline") {
+            None | Some(Value::Null) => "no baseline: only the rules that need none could tell".to_owned(),
+            Some(baseline) => words::baseline(baseline),
+        }],
+    );
+    let streams = record.get("evidence").and_then(Value::as_array);
+    section("By how much", streams.map_or_else(Vec::new, |all| all.iter().map(words::stream).collect()));
+    let reasons = record.get("reasons").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    section(
+        "Why this decision",
+        reasons.iter().map(|reason| format!("- {}", words::reason(reason))).collect(),
+    );
+    section("What was done", done(record));
+    section("What to do next", next(record));
+    text.truncate(text.trim_end().len());
+    text + "\n"
+}
+
+fn happened(record: &Value) -> Vec<String> {
+    let verdict = record.get("verdict").unwrap_or(&Value::Null);
+    let release = text_or(record, "release", "(unknown)");
+    let mut first = format!("Release {release} {}", words::breach(verdict));
+    if verdict.get("since").is_some_and(Value::is_string) {
+        first.push_str(&format!(", since {}", time(verdict.get("since"))));
+    }
+    let age = millis(record.get("at"))
+        .zip(millis(record.get("ready_at")))
+        .map(|(at, ready)| at.saturating_sub(ready));
+    let age = age.map(|age| format!(", {} after the release became ready", length(age / 1_000)));
+    let decision = match decision(record) {
+        "roll_back" => format!("to roll back to {}", target(record)),
+        "hold" => "to hold: nothing was done".to_owned(),
+        other => format!("\"{}\"", clean(other)),
+    };
+    let at = time(record.get("at"));
+    vec![first + ".", format!("Decided at {at}{}: {decision}.", age.unwrap_or_default())]
+}
+
+fn done(record: &Value) -> Vec<String> {
+    let progress_value = record.get("progress").unwrap_or(&Value::Null);
+    let target = target(record);
+    let at = |text: &str| match progress_value.get("at") {
+        None | Some(Value::Null) => text.to_owned(),
+        at => format!("{text} at {}", time(at)),
+    };
+    let first = match progress(record) {
+        "nothing_to_do" => "Nothing: the release was left in place.".to_owned(),
+        "intended" => format!("The rollback to {target} was written down and was about to be ordered."),
+        "accepted" => format!("The platform took the order; {target} had not been seen live yet."),
+        "succeeded" => format!("{target} was put back; {}.", at("it was seen live")),
+        "dry_run" => format!("Nothing: a dry run. {target} would have been put back."),
+        "failed" => format!("The rollback to {target} failed; {}.", at("that was found")),
+        "interrupted" => {
+            let found = at("found");
+            format!(
+                "The agent ended before it knew what became of the order ({found}). It was not ordered again."
+            )
+        }
+        other => format!("{} (not known to this version).", clean(other)),
+    };
+    let said = ["detail", "reason"].iter().find_map(|key| progress_value.get(key)?.as_str());
+    let said =
+        said.filter(|said| !said.trim().is_empty()).map(|said| format!("It was said: {}", clean(said)));
+    std::iter::once(first).chain(said).collect()
+}
+
+fn next(record: &Value) -> Vec<String> {
+    let target = target(record);
+    let release = text_or(record, "release", "(unknown)");
+    let line = match (decision(record), progress(record)) {
+        (_, "succeeded") => format!(
+            "Nothing at once. Find out what is wrong with {release} before it is deployed again; see `outrigger status` \
+             for whether the service has recovered."
+        ),
+        (_, "intended" | "accepted") => {
+            format!(
+                "Wait: `outrigger status` says when {target} is live, and calls a person if it does not come."
+            )
+        }
+        (_, "dry_run") => format!(
+            "If the service is still ill, put {target} back by hand. To let the agent do it, configure [platform]."
+        ),
+        (_, "failed" | "interrupted") => format!(
+            "Act now: look at what is live on the platform, and put {target} back by hand if {release} still is."
+        ),
+        _ => return held(record, &target),
+    };
+    vec![line]
+}
+
+/// What to do where nothing was done, by what stood in the way.
+fn held(record: &Value, target: &str) -> Vec<String> {
+    let by_hand = format!("If the service is still ill, put {target} back by hand.");
+    let advice = |name: &str| match name {
+        "mode_observe" | "mode_recommend" => {
+            Some("To let the agent do it next time, set rollback.mode = \"enforce\".".to_owned())
+        }
+        "paused" => Some("To let the agent act again: `outrigger resume`.".to_owned()),
+        "cooling_down" => Some("The agent looks again when its rest is over.".to_owned()),
+        "no_target" => {
+            Some("Nothing can be put back: repair the release and deploy it, going forward.".to_owned())
+        }
+        "was_put_back" => {
+            Some("Look beside the code: a dependency, data or traffic may be what is ill.".to_owned())
+        }
+        "watch_has_passed" => {
+            Some("The release was good for its whole watch: look first for what else has changed.".to_owned())
+        }
+        "acted_before" => {
+            Some("The earlier rollback did not end it: see its record with `outrigger explain`.".to_owned())
+        }
+        "not_recorded" => Some("See that the data directory is writable and not full.".to_owned()),
+        _ => None,
+    };
+    let has_target = record.get("target").is_some_and(Value::is_string);
+    let advised = names(record).filter_map(advice);
+    has_target.then_some(by_hand).into_iter().chain(advised).collect()
+}
+
+fn decision(record: &Value) -> &str {
+    record.get("decision").and_then(Value::as_str).unwrap_or("unknown")
+}
+
+fn progress(record: &Value) -> &str {
+    tag(record, "progress").unwrap_or("unknown")
+}
+
+fn names(record: &Value) -> impl Iterator<Item = &str> {
+    let reasons = record.get("reasons").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    reasons.iter().filter_map(|reason| reason.as_str().or_else(|| reason.get("reason")?.as_str()))
+}
+
+fn target(record: &Value) -> String {
+    text_or(record, "target", "the last good release")
+}

@@ -1,0 +1,345 @@
+//! Commands that ask a running agent: `status`, `history`, `explain`, `pause`, `resume`.
+//!
+//! Owns their arguments, how the agent is found (its unix socket in the data directory), and what is sent. What an
+//! answer looks like as text is `explain`'s.
+
+mod client;
+
+use std::path::PathBuf;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::cli::explain;
+use crate::config::{Faults, Flags, Sources, load, process_environment, user_name};
+
+pub use crate::cli::read::client::AskError;
+
+/// The agent's socket in its data directory.
+pub const SOCKET: &str = "outrigger.sock";
+/// The most records that are asked for at once; the answer then still fits its bound.
+const RECORDS_MAX: u16 = 500;
+/// The longest record id that is asked for, in characters.
+const ID_LEN_MAX: usize = 64;
+
+/// Where the agent is, and how to answer.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Agent {
+    /// The agent's data directory; its socket is in there
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The agent's configuration file, which names the data directory
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    pub config: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `outrigger status`
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Status {
+    /// Which agent.
+    #[command(flatten)]
+    pub agent: Agent,
+}
+
+/// `outrigger history`
+#[derive(Clone, Debug, clap::Args)]
+pub struct History {
+    /// Which agent.
+    #[command(flatten)]
+    pub agent: Agent,
+    /// How many records, newest first
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=i64::from(RECORDS_MAX)))]
+    pub limit: u16,
+}
+
+/// `outrigger explain`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Explain {
+    /// Which agent.
+    #[command(flatten)]
+    pub agent: Agent,
+    /// The record's id, as `outrigger history` shows it
+    #[arg(value_name = "RECORD", value_parser = record_id)]
+    pub record: String,
+}
+
+/// `outrigger pause`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Pause {
+    /// Which agent.
+    #[command(flatten)]
+    pub agent: Agent,
+    /// For how long, such as 30m or 2h; without it, until `outrigger resume`
+    #[arg(long = "for", value_name = "TIME", value_parser = pause_length)]
+    pub length: Option<String>,
+    /// Why, for whoever finds the pause
+    #[arg(long, value_name = "TEXT", default_value = "no reason given")]
+    pub reason: String,
+    /// Who pauses; by default the user of this shell
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+}
+
+/// `outrigger resume`
+#[derive(Clone, Debug, clap::Args)]
+pub struct Resume {
+    /// Which agent.
+    #[command(flatten)]
+    pub agent: Agent,
+    /// Who resumes; by default the user of this shell
+    #[arg(long, value_name = "NAME")]
+    pub by: Option<String>,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The data directory is not known because the configuration is wrong; the faults, one a line.
+    #[error(
+        "the configuration does not say where the agent is; put it right, or name the data directory with --data:\n{0}"
+    )]
+    Configuration(Faults),
+    /// The agent did not do it.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The agent knows no such record.
+    #[error("there is no record {id}; `outrigger history` lists them")]
+    NoRecord {
+        /// The record that was asked for.
+        id: String,
+    },
+}
+
+impl ReadError {
+    /// The process's exit code: 64 for what the caller must write otherwise, else 1.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Configuration(_) => 64,
+            Self::Ask(_) | Self::NoRecord { .. } => 1,
+        }
+    }
+}
+
+/// What is so now, as text to be printed.
+///
+/// # Errors
+///
+/// Where no agent is found, or it refuses; so for all commands below.
+pub async fn status(args: &Status) -> Result<String, ReadError> {
+    let snapshot = get(&args.agent, "/api/snapshot").await?;
+    Ok(rendered(&args.agent, &snapshot, explain::status))
+}
+
+/// What happened, one record a line.
+///
+/// # Errors
+///
+/// See [`status`].
+pub async fn history(args: &History) -> Result<String, ReadError> {
+    let answer = get(&args.agent, &format!("/api/records?limit={}", args.limit)).await?;
+    let table = |answer: &Value| {
+        let records = answer.get("records").unwrap_or(answer).as_array();
+        explain::history(records.map_or(&[], Vec::as_slice))
+    };
+    Ok(rendered(&args.agent, &answer, table))
+}
+
+/// One record in full.
+///
+/// # Errors
+///
+/// See [`status`]; and where there is no such record.
+pub async fn explain(args: &Explain) -> Result<String, ReadError> {
+    let answer = get(&args.agent, &format!("/api/records/{}", args.record)).await;
+    match answer {
+        Err(ReadError::Ask(AskError::Refused { status, .. })) if status == http::StatusCode::NOT_FOUND => {
+            Err(ReadError::NoRecord { id: args.record.clone() })
+        }
+        answer => Ok(rendered(&args.agent, &answer?, explain::record)),
+    }
+}
+
+/// Keeps the agent from acting.
+///
+/// # Errors
+///
+/// See [`status`].
+pub async fn pause(args: &Pause) -> Result<String, ReadError> {
+    let mut body = json!({ "by": by(args.by.as_deref()), "reason": args.reason });
+    if let Some(length) = &args.length {
+        body["for"] = json!(length);
+    }
+    let answer = post(&args.agent, "/api/pause", body).await?;
+    let said = |answer: &Value| match answer.get("until").and_then(Value::as_str) {
+        Some(until) => format!("Acting is paused until {until}. `outrigger resume` ends it sooner.\n"),
+        None => "Acting is paused until `outrigger resume`.\n".to_owned(),
+    };
+    Ok(rendered(&args.agent, &answer, said))
+}
+
+/// Lets the agent act again.
+///
+/// # Errors
+///
+/// See [`status`].
+pub async fn resume(args: &Resume) -> Result<String, ReadError> {
+    let answer = post(&args.agent, "/api/resume", json!({ "by": by(args.by.as_deref()) })).await?;
+    Ok(rendered(&args.agent, &answer, |_| "Acting is resumed.\n".to_owned()))
+}
+
+async fn get(agent: &Agent, path: &str) -> Result<Value, ReadError> {
+    Ok(client::ask(&socket(agent)?, Method::GET, path, None).await?)
+}
+
+async fn post(agent: &Agent, path: &str, body: Value) -> Result<Value, ReadError> {
+    Ok(client::ask(&socket(agent)?, Method::POST, path, Some(body)).await?)
+}
+
+/// A named data directory is enough: a faulty configuration must not keep a person from pausing.
+fn socket(agent: &Agent) -> Result<PathBuf, ReadError> {
+    if let Some(data) = &agent.data {
+        return Ok(data.join(SOCKET));
+    }
+    let loaded = load(Sources::of_process(agent.config.clone(), Flags::default()));
+    Ok(loaded.map_err(ReadError::Configuration)?.config.store.dir.join(SOCKET))
+}
+
+fn rendered(agent: &Agent, answer: &Value, text: impl Fn(&Value) -> String) -> String {
+    if agent.json { format!("{answer:#}\n") } else { text(answer) }
+}
+
+fn by(named: Option<&str>) -> String {
+    let user = || user_name(&process_environment()).unwrap_or_else(|| "someone at the shell".to_owned());
+    named.map_or_else(user, str::to_owned)
+}
+
+fn record_id(text: &str) -> Result<String, String> {
+    let fits =
+        !text.is_empty() && text.len() <= ID_LEN_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    fits.then(|| text.to_owned()).ok_or_else(|| {
+        "a record's id is made of letters and digits, as in 0mhab3k2q1a2b01; `outrigger history` lists them".to_owned()
+    })
+}
+
+fn pause_length(text: &str) -> Result<String, String> {
+    match humantime::parse_duration(text) {
+        // "30M" would be thirty months.
+        Ok(length) if !length.is_zero() && !text.contains('M') => Ok(text.to_owned()),
+        Ok(_) | Err(_) => Err("give a time with its unit, such as 30m, 2h or 1d".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    enum Line {
+        Status(Status),
+        History(History),
+        Explain(Explain),
+        Pause(Pause),
+        Resume(Resume),
+    }
+
+    fn parse(line: &str) -> Result<Line, String> {
+        let words = std::iter::once("outrigger").chain(line.split(' '));
+        Line::try_parse_from(words).map_err(|error| error.to_string())
+    }
+
+    /// Runs a command line against an agent that answers once with `answer`; what was printed, and what was asked.
+    async fn run(line: &str, status: u16, answer: &str) -> (Result<String, ReadError>, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join(SOCKET)).unwrap();
+        let line = parse(&format!("{line} --data {}", dir.path().display())).unwrap();
+        let served = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = vec![0; 4096];
+            let mut n = 0;
+            while !(asked[..n].ends_with(b"}")
+                || asked.starts_with(b"GET") && asked[..n].ends_with(b"\r\n\r\n"))
+            {
+                n += stream.read(&mut asked[n..]).await.unwrap();
+            }
+            let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", answer.len());
+            stream.write_all(format!("{head}{answer}").as_bytes()).await.unwrap();
+            String::from_utf8(asked[..n].to_vec()).unwrap()
+        };
+        let printed = async {
+            match &line {
+                Line::Status(args) => super::status(args).await,
+                Line::History(args) => history(args).await,
+                Line::Explain(args) => explain(args).await,
+                Line::Pause(args) => pause(args).await,
+                Line::Resume(args) => resume(args).await,
+            }
+        };
+        tokio::join!(printed, served)
+    }
+
+    #[tokio::test]
+    async fn a_pause_says_who_why_and_for_how_long() {
+        let (printed, asked) = run(
+            "pause --for 30m --reason migration --by ana",
+            200,
+            r#"{"paused":true,"until":"2025-11-22T04:00:00Z"}"#,
+        )
+        .await;
+        assert_eq!(
+            printed.unwrap(),
+            "Acting is paused until 2025-11-22T04:00:00Z. `outrigger resume` ends it sooner.\n"
+        );
+        let body: Value = serde_json::from_str(asked.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+        assert!(asked.starts_with("POST /api/pause "));
+        assert_eq!(body, json!({"by": "ana", "reason": "migration", "for": "30m"}));
+    }
+
+    #[tokio::test]
+    async fn the_answer_is_printed_as_text_or_as_json() {
+        let (text, asked) = run("history --limit 3", 200, r#"{"records":[]}"#).await;
+        assert_eq!(text.unwrap(), "Nothing has happened yet.\n");
+        assert!(asked.starts_with("GET /api/records?limit=3 "));
+        let (json, _) = run("status --json", 200, r#"{"release":"v2"}"#).await;
+        assert_eq!(json.unwrap(), "{\n  \"release\": \"v2\"\n}\n");
+        let (resumed, _) = run("resume --by ana", 200, r#"{"paused":false}"#).await;
+        assert_eq!(resumed.unwrap(), "Acting is resumed.\n");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_record_is_named() {
+        let (error, asked) = run("explain 0abc", 404, r#"{"error":"no"}"#).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.to_string(), "there is no record 0abc; `outrigger history` lists them");
+        assert_eq!(error.exit_code(), 1);
+        assert!(asked.starts_with("GET /api/records/0abc "));
+    }
+
+    #[test]
+    fn wrong_arguments_say_what_would_be_right() {
+        for (line, part) in [
+            ("explain ../snapshot", "`outrigger history` lists them"),
+            ("pause --for soon", "such as 30m"),
+            ("pause --for 30M", "such as 30m"),
+            ("history --limit 0", "1..=500"),
+            ("status --data a --config b", "cannot be used with"),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert!(error.contains(part), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_faulty_configuration_is_the_callers_to_put_right() {
+        let agent = Agent { config: Some(PathBuf::from("/nowhere/outrigger.toml")), ..Agent::default() };
+        let error = socket(&agent).unwrap_err();
+        assert_eq!(error.exit_code(), 64);
+        assert!(error.to_string().contains("/nowhere/outrigger.toml"), "{error}");
+    }
+}
