@@ -1,4 +1,5 @@
 //! The data path over real sockets: raw bytes from clients, small scripted apps on port 0, and what the recorder saw.
+#![expect(clippy::unwrap_used, reason = "a test's scripted app and client fail by panicking")]
 
 #[path = "proxy/bodies.rs"]
 mod bodies;

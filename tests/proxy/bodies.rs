@@ -183,3 +183,27 @@ fn each_piece_of_a_stream_is_passed_on_as_it_comes() {
     let seen = rig.seen_after(1);
     assert_eq!((seen.of(Outcome::Answered), seen.latencies), (1, 1));
 }
+
+#[test]
+fn a_client_that_waits_for_100_is_told_to_go_on() {
+    let port = app(|mut stream| {
+        let head = read_head(&mut stream).unwrap();
+        assert_eq!(header(&head, "expect"), ["100-continue"]);
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
+        let mut body = [0; 3];
+        stream.read_exact(&mut body).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n").unwrap();
+        stream.write_all(&body).unwrap();
+    });
+    let rig = Rig::new(port);
+    let mut stream = rig.connect();
+    stream
+        .write_all(b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+        .unwrap();
+    assert!(read_head(&mut stream).unwrap().starts_with("HTTP/1.1 100 "));
+    stream.write_all(b"abc").unwrap();
+    let reply = Reply::read(&mut stream);
+    assert_eq!((reply.status(), reply.text().as_str()), ("200", "abc"));
+    let seen = rig.seen_after(1);
+    assert_eq!((seen.of(Outcome::Answered), seen.latencies), (1, 1));
+}
