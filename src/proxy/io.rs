@@ -51,13 +51,11 @@ impl Sink {
     }
 
     fn swallow(&self, written: Poll<io::Result<usize>>, len: usize) -> Poll<io::Result<usize>> {
-        match written {
-            Poll::Ready(Err(_)) => {
-                self.wire.dead.store(true, Ordering::Relaxed);
-                Poll::Ready(Ok(len))
-            }
-            written => written,
+        if matches!(written, Poll::Ready(Err(_))) {
+            self.wire.dead.store(true, Ordering::Relaxed);
+            return Poll::Ready(Ok(len));
         }
+        written
     }
 }
 
