@@ -21,11 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::agent::Agent;
 use crate::client::Client;
 use crate::kit::App;
-<<<<<<< HEAD
-use crate::process::{Direct, eventually};
-=======
 use crate::process::{Direct, eventually, eventually_is};
->>>>>>> house
 
 /// One load: so many requests over so many kept connections.
 const REQUESTS: usize = 3_000;
@@ -68,13 +64,8 @@ async fn the_app_alone_passes_what_is_asked_of_it_behind_the_agent(app: App) {
     let client = Client::of(direct.address);
     assert_eq!(client.load(200, 4).await, 200);
     assert_eq!(direct.log.lines(), 200);
-<<<<<<< HEAD
-    bulk::check_upload(direct.address, 1 << 20).await;
-    bulk::check_download(direct.address, 1 << 20).await;
-=======
     bulk::check_upload(direct.address, kit::bulk_bytes()).await;
     bulk::check_download(direct.address, kit::bulk_bytes()).await;
->>>>>>> house
     client::check_events(direct.address).await;
     client::check_websocket(direct.address).await;
     assert_eq!(client.get("/status/418").await.0, 418);
@@ -87,15 +78,8 @@ async fn every_request_is_answered_and_the_metrics_count_what_the_app_logged(app
     // An app's own errors are answers, too.
     assert_eq!(Client::of(agent.public).get("/status/500").await.0, 500);
     assert_eq!(agent.log.lines(), REQUESTS + 1);
-<<<<<<< HEAD
-    eventually("the metrics count what the app logged", async || {
-        (agent.metric("outrigger_requests_total").await == (REQUESTS + 1) as f64).then_some(())
-    })
-    .await;
-=======
     let total = async || agent.metric("outrigger_requests_total").await;
     eventually_is("requests by the metrics, as many as the app logged", (REQUESTS + 1) as f64, total).await;
->>>>>>> house
 }
 
 async fn memory_is_flat_under_an_equal_second_load(app: App) {

@@ -35,20 +35,23 @@ enum Command {
     /// See it work on this machine: deploy a good release, then a bad one, and watch it being rolled back
     Demo(demo::DemoArgs),
     /// The verdict now, and what it rests on
-    Status(read::StatusArgs),
+    Status(read::Status),
     /// What happened, newest first
-    History(read::HistoryArgs),
+    History(read::History),
     /// One record in full: what was decided, why, and what came of it
-    Explain(read::ExplainArgs),
+    Explain(read::Explain),
     /// Stop acting until resumed; watching and judging go on
-    Pause(read::PauseArgs),
+    Pause(read::Pause),
     /// Act again
-    Resume(read::ResumeArgs),
+    Resume(read::Resume),
     /// Read the configuration, say what would run, and find every fault; changes nothing
     Check(check::CheckArgs),
     /// The demo's own app
     #[command(hide = true)]
     DemoApp(demo::DemoAppArgs),
+    /// What ties the demo's agents to the demo
+    #[command(hide = true)]
+    DemoLeash(demo::DemoLeashArgs),
 }
 
 /// Does what the command line says.
@@ -63,15 +66,46 @@ pub fn main() -> ExitCode {
     };
     match cli.command {
         Command::Run(args) => run::run(args),
-            Command::Demo(args) => block_on(demo::run(args)),
-            Command::Status(args) => block_on(read::status(args)),
-            Command::History(args) => block_on(read::history(args)),
-            Command::Explain(args) => block_on(read::explain(args)),
-            Command::Pause(args) => block_on(read::pause(args)),
-            Command::Resume(args) => block_on(read::resume(args)),
+        Command::Demo(args) => block_on(async { ended(demo::run(args).await) }),
+        Command::Status(args) => block_on(async { told(read::status(&args).await) }),
+        Command::History(args) => block_on(async { told(read::history(&args).await) }),
+        Command::Explain(args) => block_on(async { told(read::explain(&args).await) }),
+        Command::Pause(args) => block_on(async { told(read::pause(&args).await) }),
+        Command::Resume(args) => block_on(async { told(read::resume(&args).await) }),
         Command::Check(args) => check::check(&args),
-            Command::DemoApp(args) => block_on(demo::app(args)),
+        Command::DemoApp(args) => block_on(async { ended(demo::run_app(args).await) }),
+        Command::DemoLeash(args) => ended(Err(demo::run_leash(&args))),
     }
+}
+
+/// The exit code of a job, its error printed.
+fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("outrigger: could not {error:#}");
+        ExitCode::from(EXIT_FAILED)
+    })
+}
+
+/// Prints what was asked for, or why not.
+fn told(result: Result<String, read::ReadError>) -> ExitCode {
+    match result {
+        Ok(text) => {
+            print(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let code = ExitCode::from(error.exit_code());
+            eprintln!("outrigger: {:#}", anyhow::Error::from(error));
+            code
+        }
+    }
+}
+
+/// To stdout; that a reader has gone (`outrigger history | head`) is no fault.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
 }
 
 fn block_on(job: impl Future<Output = ExitCode>) -> ExitCode {

@@ -57,16 +57,12 @@ function sse(reply) {
   next();
 }
 
-<<<<<<< HEAD
-const server = http.createServer((request, reply) => {
-=======
 let ending = false;
 
 const server = http.createServer((request, reply) => {
   // Otherwise the end would wait for kept connections to be idle for long enough.
   if (ending) reply.setHeader('connection', 'close');
   else reply.on('finish', () => ending && setImmediate(() => server.closeIdleConnections()));
->>>>>>> house
   const url = new URL(request.url, 'http://app');
   fs.writeSync(log, `${request.method} ${url.pathname}\n`);
   const number = (name) => Number(url.searchParams.get(name) || 0);
@@ -147,10 +143,7 @@ server.on('upgrade', (request, socket, first) => {
 });
 
 process.on('SIGTERM', () => {
-<<<<<<< HEAD
-=======
   ending = true;
->>>>>>> house
   for (const socket of tunnels) socket.destroy();
   server.close(() => process.exit(Number(process.env.EXIT_CODE || 0)));
   server.closeIdleConnections();

@@ -63,11 +63,7 @@ impl Agent {
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let (status, body) = Client::of(self.admin).get("/metrics").await;
         assert_eq!(status, 200);
-<<<<<<< HEAD
-        sum(&String::from_utf8(body.to_vec()).expect("metrics are UTF-8"), name)
-=======
         sum(str::from_utf8(&body).expect("metrics are UTF-8"), name)
->>>>>>> house
     }
 
     /// What stands at a JSON pointer in `/api/snapshot`; `null` where nothing does.

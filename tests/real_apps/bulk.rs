@@ -2,10 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-<<<<<<< HEAD
-=======
 use std::time::Duration;
->>>>>>> house
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -16,18 +13,12 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
-<<<<<<< HEAD
-
-use crate::client::{hex, json};
-
-=======
 use tokio::time::timeout;
 
 use crate::client::{HOST, hex, json};
 
 /// 1 GiB passes in this time on two busy cores, with digests on both sides; or it hangs.
 const BULK_WAIT: Duration = Duration::from_secs(300);
->>>>>>> house
 /// The bytes of both apps: 0 to 255, over and over.
 const BLOCK_BYTES: usize = 65_536;
 
@@ -62,11 +53,6 @@ where
 
 /// Sends `size` bytes; the app says what it got.
 pub(crate) async fn check_upload(address: SocketAddr, size: u64) {
-<<<<<<< HEAD
-    let body =
-        StreamBody::new(stream::iter(pieces(size).map(|piece| Ok::<_, Infallible>(Frame::data(piece)))));
-    let request = Request::builder().method(Method::POST).uri("/echo").header("host", "app.test");
-=======
     timeout(BULK_WAIT, upload(address, size)).await.expect("the upload ends in time");
 }
 
@@ -74,7 +60,6 @@ async fn upload(address: SocketAddr, size: u64) {
     let body =
         StreamBody::new(stream::iter(pieces(size).map(|piece| Ok::<_, Infallible>(Frame::data(piece)))));
     let request = Request::builder().method(Method::POST).uri("/echo").header("host", HOST);
->>>>>>> house
     let request = request.header("content-length", size).body(body).expect("the parts are constants");
     let response = connect(address).await.send_request(request).await.expect("an upload is answered");
     assert_eq!(response.status(), 200);
@@ -87,15 +72,11 @@ async fn upload(address: SocketAddr, size: u64) {
 
 /// Fetches `size` bytes and digests them as they come.
 pub(crate) async fn check_download(address: SocketAddr, size: u64) {
-<<<<<<< HEAD
-    let request = Request::builder().uri(format!("/download?size={size}")).header("host", "app.test");
-=======
     timeout(BULK_WAIT, download(address, size)).await.expect("the download ends in time");
 }
 
 async fn download(address: SocketAddr, size: u64) {
     let request = Request::builder().uri(format!("/download?size={size}")).header("host", HOST);
->>>>>>> house
     let request = request.body(Empty::<Bytes>::new()).expect("the parts are constants");
     let response = connect(address).await.send_request(request).await.expect("a download is answered");
     assert_eq!(response.status(), 200);

@@ -23,11 +23,8 @@ use crate::process::WAIT;
 /// What `/sse` of both apps sends.
 const EVENTS: &str = "id: 0\ndata: event 0\n\nid: 1\ndata: event 1\n\nid: 2\ndata: event 2\n\nid: 3\ndata: event 3\n\n\
                       id: 4\ndata: event 4\n\n";
-<<<<<<< HEAD
-=======
 /// Loopback by its own name: the admin port refuses the names of other sites, lest their pages reach it.
 pub(crate) const HOST: &str = "127.0.0.1";
->>>>>>> house
 /// A connection in a drain ends long before this many requests.
 const REQUESTS_UNTIL_REFUSED_MAX: usize = 1_000_000;
 
@@ -66,26 +63,6 @@ impl Client {
     }
 
     /// Asks on one connection until it is closed or the app no longer answers. An answer that begins must end.
-<<<<<<< HEAD
-    pub(crate) fn until_refused(self, answered: Arc<AtomicUsize>) -> impl Future<Output = ()> + use<> {
-        async move {
-            let mut sender = connect(self.0).await;
-            for _ in 0..REQUESTS_UNTIL_REFUSED_MAX {
-                if sender.ready().await.is_err() {
-                    return;
-                }
-                let Ok(response) = sender.send_request(request(Method::GET, "/hello", Bytes::new())).await
-                else {
-                    return;
-                };
-                let status = response.status();
-                response.into_body().collect().await.expect("an answer that begins also ends");
-                if status != 200 {
-                    return;
-                }
-                answered.fetch_add(1, Ordering::Relaxed);
-            }
-=======
     pub(crate) async fn until_refused(self, answered: Arc<AtomicUsize>) {
         let mut sender = connect(self.0).await;
         for _ in 0..REQUESTS_UNTIL_REFUSED_MAX {
@@ -100,7 +77,6 @@ impl Client {
                 return;
             }
             answered.fetch_add(1, Ordering::Relaxed);
->>>>>>> house
         }
     }
 }
@@ -113,11 +89,7 @@ pub(crate) async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {
 }
 
 fn request(method: Method, target: &str, body: Bytes) -> Request<Full<Bytes>> {
-<<<<<<< HEAD
-    let head = Request::builder().method(method).uri(target).header("host", "app.test");
-=======
     let head = Request::builder().method(method).uri(target).header("host", HOST);
->>>>>>> house
     head.body(Full::new(body)).expect("the parts are constants")
 }
 

@@ -39,8 +39,6 @@ pub(crate) async fn eventually<T>(what: &str, look: impl AsyncFn() -> Option<T>)
     found.await.unwrap_or_else(|_| panic!("waited {WAIT:?} in vain: {what}"))
 }
 
-<<<<<<< HEAD
-=======
 /// Looks until the figure is the expected one, under [`WAIT`]; says what it was last.
 pub(crate) async fn eventually_is(what: &str, expected: f64, look: impl AsyncFn() -> f64) {
     let last = Mutex::new(f64::NAN);
@@ -59,7 +57,6 @@ pub(crate) async fn eventually_is(what: &str, expected: f64, look: impl AsyncFn(
     assert!(in_time, "{what}: expected {expected}, last seen {last} after {WAIT:?}");
 }
 
->>>>>>> house
 /// A running process; killed when dropped.
 pub(crate) struct Process {
     child: Child,
@@ -192,14 +189,10 @@ impl Direct {
 
 /// What an app is told, with the agent or without.
 pub(crate) fn environment(log: &AccessLog) -> Vec<(&'static str, OsString)> {
-<<<<<<< HEAD
-    vec![("ACCESS_LOG", log.path().into()), ("EXIT_CODE", crate::EXIT_CODE.to_string().into())]
-=======
     vec![
         ("ACCESS_LOG", log.path().into()),
         ("EXIT_CODE", crate::EXIT_CODE.to_string().into()),
         // Running the tests leaves nothing behind in the tree.
         ("PYTHONDONTWRITEBYTECODE", "1".into()),
     ]
->>>>>>> house
 }

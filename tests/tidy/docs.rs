@@ -65,11 +65,7 @@ pub(crate) fn links(doc: &File, exists: &dyn Fn(&str) -> bool) -> Vec<Fault> {
             if path.is_empty() || path.contains("://") || path.starts_with("mailto:") {
                 continue;
             }
-<<<<<<< HEAD
-            if !exists(&format!("{folder}/{path}").trim_start_matches('/').to_owned()) {
-=======
             if !exists(format!("{folder}/{path}").trim_start_matches('/')) {
->>>>>>> house
                 faults.push(doc.fault(i + 1, format!("the link `{target}` leads nowhere")));
             }
         }
@@ -161,10 +157,7 @@ pub(crate) fn commands(doc: &File, verbs: &Verbs) -> Vec<Fault> {
         let clean = |w: &'_ str| w.trim_matches(|c: char| "\"'`[](),;.…|".contains(c)).to_owned();
         let words: Vec<String> = piece.text.split_whitespace().map(clean).collect();
         let ours = words.iter().position(|w| w == "outrigger" || w.ends_with("/outrigger"));
-<<<<<<< HEAD
-=======
         let ours = ours.or_else(|| through_cargo(&words));
->>>>>>> house
         let after = ours.map_or(0, |at| at + 1);
         // What follows a bare `--`, a pipe or a comment belongs to someone else.
         let own: Vec<&String> =
@@ -189,8 +182,6 @@ pub(crate) fn commands(doc: &File, verbs: &Verbs) -> Vec<Fault> {
     faults
 }
 
-<<<<<<< HEAD
-=======
 /// `cargo run --release -- demo`: what follows the bare `--` is ours.
 fn through_cargo(words: &[String]) -> Option<usize> {
     words
@@ -198,16 +189,11 @@ fn through_cargo(words: &[String]) -> Option<usize> {
         .then(|| words.iter().position(|w| w == "--"))?
 }
 
->>>>>>> house
 /// `outrigger` is what is run here, not an argument of something else: it comes first, but for a prompt and variables.
 fn is_command(words: &[String], ours: Option<usize>) -> bool {
     let before =
         |w: &String| matches!(w.as_str(), "$" | "exec" | "sudo" | "ENTRYPOINT" | "CMD") || w.contains('=');
-<<<<<<< HEAD
-    ours.is_some_and(|at| words[..at].iter().all(before))
-=======
     ours.is_some_and(|at| words[at] == "--" || words[..at].iter().all(before))
->>>>>>> house
 }
 
 #[cfg(test)]
@@ -277,11 +263,8 @@ mod tests {
             "```\n$ PORT=1 outrigger walk\n```",
             "```\nENTRYPOINT [\"outrigger\", \"walk\"]\n```",
             "```\ncp target/outrigger x --wrong\n```",
-<<<<<<< HEAD
-=======
             "`cargo run --release -- walk`",
             "`cargo run -- run --lisent`",
->>>>>>> house
         ] {
             assert_eq!(commands(&page(text), &verbs).len(), 1, "{text}");
         }
@@ -290,10 +273,7 @@ mod tests {
             "`outrigger status --help`",
             "`--quick`",
             "`cargo build --release`",
-<<<<<<< HEAD
-=======
             "`cargo run --release -- run --listen A`",
->>>>>>> house
             "`outrigger`",
             "```\nCOPY --from=build /target/release/outrigger /usr/bin/outrigger\n```",
         ] {

@@ -2,17 +2,12 @@
 
 use crate::source::{Fault, File, Named, named};
 
-<<<<<<< HEAD
-/// What the data path, the control plane and the command line share: everything that may touch the world.
-const LIMBS_UP: &[&str] = &[
-=======
 /// Pure types and texts, which lead nowhere.
 const ALL: &[&str] = &[
     "engine",
     "clock",
     "config",
     "recorder",
->>>>>>> house
     "proxy",
     "supervisor",
     "prober",
@@ -29,15 +24,12 @@ const ALL: &[&str] = &[
     "cli",
 ];
 
-<<<<<<< HEAD
-=======
 /// Every room but the engine.
 const ABOVE_THE_ENGINE: &[&str] = ALL.split_at(1).1;
 
 /// What the data path, the control plane and the command line share: everything that may touch the world.
 const LIMBS_UP: &[&str] = ALL.split_at(4).1;
 
->>>>>>> house
 /// What speaks HTTP.
 const HTTP: &[&str] = &["proxy", "prober", "peers", "platform", "notify", "admin", "stage", "cli"];
 
@@ -50,17 +42,6 @@ const DOORS: &[(&str, &[&str])] = &[
     ("anyhow", &["agent", "stage", "ops", "cli"]),
     ("arc-swap", &["proxy", "admin", "agent"]),
     ("axum", &["admin"]),
-<<<<<<< HEAD
-    ("bytes", HTTP),
-    ("clap", &["cli"]),
-    ("fastrand", LIMBS_UP),
-    ("futures-util", LIMBS_UP),
-    ("hdrhistogram", &["engine", "recorder", "store"]),
-    ("http", HTTP),
-    ("http-body", HTTP),
-    ("http-body-util", HTTP),
-    ("humantime", &["engine", "config", "platform", "store", "admin", "agent", "stage", "ops", "cli"]),
-=======
     ("bytes", ABOVE_THE_ENGINE),
     ("clap", &["cli"]),
     ("fastrand", LIMBS_UP),
@@ -70,7 +51,6 @@ const DOORS: &[(&str, &[&str])] = &[
     ("http-body", HTTP),
     ("http-body-util", HTTP),
     ("humantime", ALL),
->>>>>>> house
     ("hyper", HTTP),
     ("hyper-util", HTTP),
     ("libm", &["engine"]),
@@ -79,31 +59,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rusqlite", &["store", "registry"]),
     ("serde", WRITTEN),
     ("serde_json", WRITTEN),
-<<<<<<< HEAD
-    ("sha2", &["config", "supervisor", "platform", "store", "agent", "stage", "cli"]),
-    ("subtle", &["config"]),
-    (
-        "thiserror",
-        &[
-            "config",
-            "recorder",
-            "clock",
-            "proxy",
-            "supervisor",
-            "prober",
-            "platform",
-            "store",
-            "admin",
-            "stage",
-            "cli",
-            "agent",
-        ],
-    ),
-=======
     ("sha2", &["config", "supervisor", "platform", "store", "admin", "agent", "stage", "cli"]),
     ("subtle", &["config"]),
     ("thiserror", ABOVE_THE_ENGINE),
->>>>>>> house
     ("tokio", LIMBS_UP),
     ("tokio-util", LIMBS_UP),
     ("toml", &["config"]),

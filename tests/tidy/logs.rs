@@ -87,12 +87,8 @@ fn is_capitalised(text: &str) -> bool {
 pub(crate) fn listed(said: &[Said], operations: Option<&File>) -> Vec<Fault> {
     let messages: Vec<(&Said, &str)> = said.iter().filter_map(|s| Some((s, s.message.as_deref()?))).collect();
     let Some(page) = operations else {
-<<<<<<< HEAD
-        let what = format!("does not exist, so {} log messages are listed nowhere", messages.len());
-=======
         let texts: Vec<&str> = messages.iter().map(|(_, text)| *text).collect();
         let what = format!("does not exist; it has to list: {}", texts.join("; "));
->>>>>>> house
         let fault = Fault { path: LISTED_IN.to_owned(), line: 1, what };
         return if messages.is_empty() { Vec::new() } else { vec![fault] };
     };
