@@ -42,6 +42,7 @@ use crate::stage::app::AppPlan;
 use crate::stage::edge::Edge;
 use crate::stage::event::StageEvent;
 use crate::stage::platform::{Live, Platform};
+use crate::stage::volume::CloneVolume;
 
 /// Events that a slow reader may fall behind; at the bound it loses the oldest, never the stage its pace.
 const EVENTS_MAX: usize = 1024;
@@ -55,6 +56,8 @@ pub struct StageOptions {
     pub dir: PathBuf,
     /// Further sections of every agent's configuration, as TOML: what to judge by and how to act.
     pub settings: String,
+    /// How a new deployment gets a copy of another's store.
+    pub clone_volume: CloneVolume,
     /// How long a new deployment may take to its first healthy answer.
     pub health_timeout: Duration,
     /// Between two health checks.
@@ -76,6 +79,7 @@ impl StageOptions {
             outrigger,
             dir,
             settings: String::new(),
+            clone_volume: volume::clone_store,
             health_timeout: Duration::from_secs(30),
             health_interval: Duration::from_millis(250),
             overlap: Duration::from_secs(3),

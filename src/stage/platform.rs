@@ -325,7 +325,7 @@ impl Platform {
         let write = |path: &Path, source| StageError::Write { path: path.to_owned(), source };
         std::fs::create_dir_all(&volume).map_err(|source| write(&volume, source))?;
         if let Some(from) = volume_from.as_deref().and_then(|id| self.deployment(id)) {
-            volume::copy(from.dir.join("volume"), volume.clone()).await?;
+            volume::copy(self.options.clone_volume, from.dir.join("volume"), volume.clone()).await?;
         }
         let config = deployment.dir.join("outrigger.toml");
         let text = self.agent_config(&deployment.row.release, &volume);

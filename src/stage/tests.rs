@@ -36,6 +36,7 @@ impl Scene {
         options.overlap = Duration::from_millis(50);
         options.restart_backoff = Duration::from_millis(20);
         options.health_interval = Duration::from_millis(20);
+        options.clone_volume = copy_files;
         change(&mut options);
         let stage = Stage::start(options, Clock::start()).await.unwrap();
         let events = stage.events();
@@ -88,6 +89,15 @@ impl Scene {
 
 fn boots(dir: &Path, deployment: &str) -> String {
     std::fs::read_to_string(dir.join(deployment).join("volume/boots")).unwrap()
+}
+
+/// The double keeps no database.
+fn copy_files(from: &Path, to: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        std::fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 fn listening(event: &StageEvent) -> Option<u32> {
@@ -175,11 +185,9 @@ async fn a_killed_agent_is_started_again_on_its_own_volume_with_no_app_left_over
     scene.stage.deploy("v1", AppPlan::good(1)).await.unwrap();
     let first = scene.until(listening).await;
     scene.stage.kill_agent().await.unwrap();
-    let signal = scene.until(|event| match event {
-        StageEvent::Exited { exit, .. } => exit.signal,
-        _ => None,
-    });
-    assert_eq!(signal.await, Some(9).unwrap());
+    let signal =
+        scene.until(|event| if let StageEvent::Exited { exit, .. } = event { exit.signal } else { None });
+    assert_eq!(signal.await, 9);
     let second = scene.until(listening).await;
     assert_ne!(first, second);
     assert_eq!(scene.boots("d1"), "xx");
@@ -196,13 +204,11 @@ async fn an_app_that_always_crashes_is_started_again_as_often_as_the_policy_says
     let mut scene = Scene::open(|options| options.restarts_max = 2).await;
     let plan = AppPlan { behave: Behaviour::Crash, after: Duration::from_millis(700), seed: 1 };
     scene.stage.deploy("v1", plan).await.unwrap();
-    let crashed = |event: &StageEvent| match event {
-        StageEvent::Exited { exit, .. } => {
+    let crashed = |event: &StageEvent| {
+        if let StageEvent::Exited { exit, .. } = event {
             assert_eq!(exit.code, Some(3));
-            None
         }
-        StageEvent::Crashed { .. } => Some(()),
-        _ => None,
+        matches!(event, StageEvent::Crashed { .. }).then_some(())
     };
     scene.until(crashed).await;
     assert_eq!(scene.boots("d1"), "xxx");

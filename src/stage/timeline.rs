@@ -159,7 +159,9 @@ fn stage_text(event: &StageEvent) -> String {
             format!("deploying {release} as {id}, its volume copied from {from}")
         }
         StageEvent::Created { id, release, volume_from: None } => format!("deploying {release} as {id}"),
-        StageEvent::Listening { id, pid, .. } => format!("{id} listens (process {pid})"),
+        StageEvent::Listening { id, pid, addresses } => {
+            format!("{id} listens (process {pid}), dashboard http://{}/", addresses.admin)
+        }
         StageEvent::WentLive { id, release, admin } => {
             format!("{release} is live ({id}); dashboard http://{admin}/")
         }
