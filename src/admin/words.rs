@@ -118,7 +118,7 @@ pub(super) fn next(engine: &Snapshot) -> String {
     }
     let then = if degraded { "Degraded" } else { "If it degrades" };
     if !engine.policy.judging {
-        return "Judging is switched off (`policy.judging`): nothing will be decided.".to_owned();
+        return "Judging is switched off (`judge.enabled`): nothing will be decided.".to_owned();
     }
     if let Some(pause) = &engine.pause {
         return format!(

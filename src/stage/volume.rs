@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use crate::stage::StageError;
+use crate::store;
 
 /// Copies the store in the first directory to the second, while an agent may be writing to it.
 pub type CloneVolume = fn(&Path, &Path) -> Result<(), Box<dyn Error + Send + Sync>>;
@@ -19,13 +20,10 @@ pub async fn copy(clone: CloneVolume, from: PathBuf, to: PathBuf) -> Result<(), 
     }
 }
 
-/// Stands in for the store's own `clone_store` (an online backup) until the rooms are joined.
+/// The store's own online backup. A volume on which no agent has written yet has nothing to copy.
 pub fn clone_store(from_dir: &Path, to_dir: &Path) -> Result<(), Box<dyn Error + Send + Sync>> {
-    for entry in std::fs::read_dir(from_dir)? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            std::fs::copy(entry.path(), to_dir.join(entry.file_name()))?;
-        }
+    if !from_dir.join(store::DATABASE_FILE).exists() {
+        return Ok(());
     }
-    Ok(())
+    Ok(store::clone_store(from_dir, to_dir)?)
 }

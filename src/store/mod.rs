@@ -257,7 +257,8 @@ impl Store {
     }
 }
 
-/// Whether [`open`] would succeed; nothing is made or changed.
+/// Whether the directory and the database in it can be used. Another agent that holds them is no fault here; nothing is
+/// made or changed, but that SQLite may leave an empty log beside a database that it read.
 ///
 /// # Errors
 ///

@@ -13,51 +13,51 @@ use outrigger::engine::{Effect, Engine, Identity, Input};
 
 /// What the traffic is like.
 #[derive(Clone, Copy, Debug)]
-pub struct Load {
+pub(crate) struct Load {
     /// Requests a second.
-    pub rps: u64,
+    pub(crate) rps: u64,
     /// Share that fails.
-    pub errors: f64,
+    pub(crate) errors: f64,
     /// Median latency in microseconds; lognormal with sigma 0.5.
-    pub median_us: f64,
+    pub(crate) median_us: f64,
     /// All latencies are multiplied by this.
-    pub slow: f64,
+    pub(crate) slow: f64,
     /// The app answers nothing.
-    pub hang: bool,
+    pub(crate) hang: bool,
 }
 
-pub const HEALTHY: Load = Load { rps: 100, errors: 0.001, median_us: 8_000.0, slow: 1.0, hang: false };
+pub(crate) const HEALTHY: Load = Load { rps: 100, errors: 0.001, median_us: 8_000.0, slow: 1.0, hang: false };
 
 /// The time at which every world begins.
-pub const EPOCH: Time = Time::from_millis(1_800_000_000_000);
+pub(crate) const EPOCH: Time = Time::from_millis(1_800_000_000_000);
 
-pub struct World {
-    pub now: Time,
-    pub engine: Engine,
-    pub log: Vec<(Duration, String)>,
-    pub kept: Kept,
+pub(crate) struct World {
+    pub(crate) now: Time,
+    pub(crate) engine: Engine,
+    pub(crate) log: Vec<(Duration, String)>,
+    pub(crate) kept: Kept,
     rng: fastrand::Rng,
     open: u64,
 }
 
 /// What a store would hold.
 #[derive(Clone, Debug, Default)]
-pub struct Kept {
-    pub memory: Memory,
-    pub records: Vec<Record>,
-    pub orders: usize,
+pub(crate) struct Kept {
+    pub(crate) memory: Memory,
+    pub(crate) records: Vec<Record>,
+    pub(crate) orders: usize,
 }
 
-pub fn release(name: &str) -> Release {
+pub(crate) fn release(name: &str) -> Release {
     Release::new(name).unwrap()
 }
 
-pub fn enforcing() -> Policy {
+pub(crate) fn enforcing() -> Policy {
     Policy { mode: Mode::Enforce, ..Policy::default() }
 }
 
 /// A store in which `v1` is known good with this much healthy history.
-pub fn v1_known_good(seed: u64, policy: &Policy, history: Duration) -> Kept {
+pub(crate) fn v1_known_good(seed: u64, policy: &Policy, history: Duration) -> Kept {
     let mut w = World::start(seed, EPOCH, "v1", policy.clone(), Kept::default());
     w.ready();
     w.run(history, HEALTHY);
@@ -66,7 +66,7 @@ pub fn v1_known_good(seed: u64, policy: &Policy, history: Duration) -> Kept {
 }
 
 impl World {
-    pub fn start(seed: u64, now: Time, name: &str, policy: Policy, kept: Kept) -> Self {
+    pub(crate) fn start(seed: u64, now: Time, name: &str, policy: Policy, kept: Kept) -> Self {
         let identity = Identity { release: release(name), boot: seed as u16 };
         let (engine, effects) = Engine::start(now, identity, policy, kept.memory.clone());
         let rng = fastrand::Rng::with_seed(seed);
@@ -75,20 +75,20 @@ impl World {
         w
     }
 
-    pub fn ready(&mut self) {
+    pub(crate) fn ready(&mut self) {
         self.step(Input::BecameReady);
     }
 
-    pub fn crash(&mut self) {
+    pub(crate) fn crash(&mut self) {
         self.step(Input::Exited(Exit { code: Some(3), signal: None }));
     }
 
-    pub fn acted(&mut self, acted: Acted) {
+    pub(crate) fn acted(&mut self, acted: Acted) {
         let id = self.last_order();
         self.step(Input::Acted { record: id, acted });
     }
 
-    pub fn live(&mut self, live: Live) {
+    pub(crate) fn live(&mut self, live: Live) {
         let id = self.last_order();
         self.step(Input::PlatformAnswered { record: id, live });
     }
@@ -97,13 +97,13 @@ impl World {
         self.engine.snapshot(self.now).last_decision.expect("a decision was made").id
     }
 
-    pub fn step(&mut self, input: Input) {
+    pub(crate) fn step(&mut self, input: Input) {
         let effects = self.engine.step(self.now, input);
         self.perform(effects);
     }
 
     /// Runs for a time, a second at a time.
-    pub fn run(&mut self, time: Duration, load: Load) {
+    pub(crate) fn run(&mut self, time: Duration, load: Load) {
         for _ in 0..time.as_secs() {
             let window = self.second(load);
             self.step(Input::Sealed(window));
@@ -111,7 +111,7 @@ impl World {
     }
 
     /// Runs until the log holds a line with `needle`, at most `most`; returns how long that took.
-    pub fn run_until(&mut self, needle: &str, most: Duration, load: Load) -> Option<Duration> {
+    pub(crate) fn run_until(&mut self, needle: &str, most: Duration, load: Load) -> Option<Duration> {
         let from = self.now;
         let seen = self.log.len();
         while self.now.since(from) < most {
@@ -123,7 +123,7 @@ impl World {
         None
     }
 
-    pub fn second(&mut self, load: Load) -> Window {
+    pub(crate) fn second(&mut self, load: Load) -> Window {
         let from = self.now;
         self.now = self.now + Duration::from_secs(1);
         let arrived = poisson(&mut self.rng, load.rps as f64);

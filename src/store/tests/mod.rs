@@ -69,7 +69,9 @@ fn tick(n: u64, pairs: u64) -> Tick {
         latencies: Latencies::new(latencies),
         ended: 501,
         arrived: 502,
-        in_flight: 4,
+        answered: 500,
+        waiting: 3,
+        overdue: 1,
         stalled: n % 2 == 1,
     }
 }
