@@ -48,7 +48,7 @@ impl Agent {
         }
         self.seal_now(false).await;
         self.step(Input::Exited(exit)).await;
-        self.await_order().await;
+        self.await_order(ORDER_GRACE).await;
         let drained = self.data_path.finish(AFTER_THE_APP).await;
         if drained.cut > 0 {
             warn!(connections = drained.cut, "connections were cut");
@@ -78,7 +78,7 @@ impl Agent {
             exit = self.await_end(left(&self, KILL_BEFORE)).await?;
         }
         self.seal_now(false).await;
-        self.await_order().await;
+        self.await_order(ORDER_GRACE.min(left(&self, KILL_BEFORE))).await;
         self.close().await;
         let code = exit.map_or(0, supervisor::exit_code);
         info!(code, "drained");
@@ -146,11 +146,11 @@ impl Agent {
     }
 
     /// An order that is under way may still be answered; its answer is worth a record.
-    async fn await_order(&mut self) {
+    async fn await_order(&mut self, grace: Duration) {
         if !self.ordering {
             return;
         }
-        match tokio::time::timeout(ORDER_GRACE, self.inputs.recv()).await {
+        match tokio::time::timeout(grace, self.inputs.recv()).await {
             Ok(Some(input)) => self.heard(input).await,
             Ok(None) | Err(_) => {
                 warn!(

@@ -1,5 +1,7 @@
 //! The start: everything is read, opened and bound before anything is spawned.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -13,7 +15,8 @@ use tracing::{error, info, warn};
 use crate::admin;
 use crate::agent::control::{Agent, AppPhase, INPUTS_MAX};
 use crate::agent::{Error, Job, SOCKET_FILE, fingerprint};
-use crate::config::{Config, Origin};
+use crate::config::{Config, Origin, Setting};
+use crate::engine::release::Release;
 use crate::engine::{Engine, Identity};
 use crate::platform;
 use crate::prober::{Readiness, Target};
@@ -37,16 +40,7 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
     let admin_listener = config.listen.admin.map(|a| bind("listen.admin", a)).transpose()?;
     let store = open_store(&config, &mut warnings)?;
     let memory = store.memory().await.map_err(Error::Memory)?;
-    let (named, commit) = match loaded.origins.get("service.release").map(|setting| &setting.origin) {
-        Some(Origin::Platform(_)) => (None, config.service.release.as_deref()),
-        Some(_) | None => (config.service.release.as_deref(), None),
-    };
-    let release = fingerprint(named, commit, &command, &env, boot);
-    if release.as_str().starts_with("unknown-") {
-        warnings.push(
-            "the release is not known, so this start counts as a new one: set `service.release`".to_owned(),
-        );
-    }
+    let release = release(&config, &loaded.origins, &command, &env, boot, &mut warnings);
     let identity = Identity { release, boot };
     let (engine, effects) = Engine::start(now, identity, config.policy.clone(), memory);
 
@@ -107,6 +101,29 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
     agent.shared.update(agent.live(now));
     agent.start_app()?;
     Ok(agent)
+}
+
+/// The release, and a warning when it cannot be known.
+fn release(
+    config: &Config,
+    origins: &BTreeMap<&'static str, Setting>,
+    command: &[OsString],
+    env: &[(OsString, OsString)],
+    boot: u16,
+    warnings: &mut Vec<String>,
+) -> Release {
+    let name = config.service.release.as_deref();
+    let (named, commit) = match origins.get("service.release").map(|setting| &setting.origin) {
+        Some(Origin::Platform(_)) => (None, name),
+        Some(_) | None => (name, None),
+    };
+    let release = fingerprint(named, commit, command, env, boot);
+    if release.as_str().starts_with("unknown-") {
+        warnings.push(
+            "the release is not known, so this start counts as a new one: set `service.release`".to_owned(),
+        );
+    }
+    release
 }
 
 fn bind(option: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
