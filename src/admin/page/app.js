@@ -323,7 +323,7 @@ function timeline() {
 
 function recordItem(r) {
   const said = words.recordWords(r), at = new Date(r.at_ms ?? r.at);
-  const summary = el("summary", {}, el("time", { datetime: r.at ?? "", title: String(r.at ?? "") }, words.when(at)), el("b", {}, said.title), el("span", {}, said.more));
+  const summary = el("summary", {}, el("time", { datetime: r.at ?? "", title: String(r.at ?? "") }, words.when(at)), el("code", { class: "of" }, String(r.release ?? "")), el("b", {}, said.title), el("span", {}, said.more));
   return el("li", { class: `t-${said.tone}`, "data-id": String(r.id) }, el("details", {}, summary, recordMore(r)));
 }
 

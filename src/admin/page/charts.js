@@ -1,7 +1,8 @@
 // Time charts as inline SVG. Knows points and lines, nothing of verdicts or APIs. Text goes in as text only.
 
 const NS = "http://www.w3.org/2000/svg";
-const SPAN_MS = 15 * 60 * 1000;
+// The chart shows the shortest of these that holds all points; what is older than the last is not shown.
+const SPANS_MIN = [2, 5, 15];
 const HEIGHT = 168, LEFT = 46, RIGHT = 6, TOP = 8, BOTTOM = 20;
 
 export function svg(tag, attributes = {}, ...children) {
@@ -70,6 +71,9 @@ export class Chart {
     this.marks = marks.filter((mark) => Number.isFinite(mark.value) && (this.scale === "linear" || mark.value > 0));
     this.edges = edges;
     this.now = points.length ? points[points.length - 1].t : Date.now();
+    const age = points.length ? this.now - points[0].t : 0;
+    this.minutes = SPANS_MIN.find((minutes) => age <= minutes * 60000) ?? SPANS_MIN[SPANS_MIN.length - 1];
+    this.span = this.minutes * 60000;
     this.bins = this.binned(points);
     this.draw();
   }
@@ -78,7 +82,7 @@ export class Chart {
   binned(points) {
     const width = this.bin * 1000, bins = new Map();
     for (const point of points) {
-      if (point.t < this.now - SPAN_MS) continue;
+      if (point.t < this.now - this.span) continue;
       const key = Math.ceil(point.t / width) * width;
       if (!bins.has(key)) bins.set(key, []);
       bins.get(key).push(point);
@@ -89,7 +93,7 @@ export class Chart {
     }));
   }
 
-  x(t) { return LEFT + (1 - (this.now - t) / SPAN_MS) * (this.width - LEFT - RIGHT); }
+  x(t) { return LEFT + (1 - (this.now - t) / this.span) * (this.width - LEFT - RIGHT); }
 
   y(v) {
     const share = this.scale === "log" ? Math.log(Math.max(v, this.low) / this.low) / Math.log(this.high / this.low) : v / this.high;
@@ -99,7 +103,7 @@ export class Chart {
   timeAt(event) {
     const box = this.canvas.getBoundingClientRect();
     const share = (event.clientX - box.left - LEFT) / (this.width - LEFT - RIGHT);
-    return this.now - (1 - Math.max(0, Math.min(1, share))) * SPAN_MS;
+    return this.now - (1 - Math.max(0, Math.min(1, share))) * this.span;
   }
 
   key(event) {
@@ -132,10 +136,12 @@ export class Chart {
       parts.push(svg("line", { class: "axis", x1: LEFT, x2: this.width - RIGHT, y1: y, y2: y }));
       parts.push(svg("text", { x: LEFT - 7, y: y + 3.5, "text-anchor": "end" }, this.format(v)));
     }
-    const apart = this.width < 600 ? 5 : 3;
-    for (let m = 0; m <= 15; m += apart) {
-      const x = this.x(this.now - m * 60000), anchor = m === 0 ? "end" : m === 15 ? "start" : "middle";
-      parts.push(svg("text", { x, y: HEIGHT - 3, "text-anchor": anchor }, m === 0 ? "now" : `−${m} min`));
+    const intervals = this.minutes === 2 ? 4 : this.minutes === 5 || this.width >= 600 ? 5 : 3;
+    for (let i = 0; i <= intervals; i++) {
+      const minutes = this.minutes * i / intervals;
+      const x = this.x(this.now - minutes * 60000), anchor = i === 0 ? "end" : i === intervals ? "start" : "middle";
+      const name = i === 0 ? "now" : minutes % 1 ? `−${minutes * 60} s` : `−${minutes} min`;
+      parts.push(svg("text", { x, y: HEIGHT - 3, "text-anchor": anchor }, name));
     }
     this.drawRibbon(parts, bottom);
     for (const mark of this.marks) this.drawMark(parts, mark);
