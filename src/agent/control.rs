@@ -1,6 +1,6 @@
 //! The loop: facts in, effects out, in order.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,6 @@ use tracing::{error, info, warn};
 
 use crate::admin::{self, Command};
 use crate::agent::Error;
-use crate::agent::start::is_hidden;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::record::{Decision, Exit, Happening, Order, Pause, Progress, Record};
@@ -328,6 +327,11 @@ pub(super) async fn ended(app: &mut Option<App>) -> std::io::Result<Exit> {
         Some(app) => app.wait().await,
         None => std::future::pending().await,
     }
+}
+
+/// Which variables the child does not get, besides the agent's own.
+fn is_hidden(name: &OsStr) -> bool {
+    name == "RAILWAY_TOKEN" || name == "RAILWAY_API_TOKEN"
 }
 
 /// One line a happening, for whoever reads logs rather than records.

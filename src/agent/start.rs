@@ -246,8 +246,3 @@ fn announce(config: &Config, data_path: &proxy::DataPlane, admin: Option<SocketA
         info!(%path, "the health path is answered by the agent and shadows the app's own");
     }
 }
-
-/// Which variables the child does not get, besides the agent's own.
-pub(super) fn is_hidden(name: &std::ffi::OsStr) -> bool {
-    name == "RAILWAY_TOKEN" || name == "RAILWAY_API_TOKEN"
-}
