@@ -3,4 +3,5 @@
 
 mod promises;
 mod scripts;
+mod studies;
 mod world;

@@ -58,9 +58,22 @@ pub(crate) fn enforcing() -> Policy {
 
 /// A store in which `v1` is known good with this much healthy history.
 pub(crate) fn v1_known_good(seed: u64, policy: &Policy, history: Duration) -> Kept {
+    v1_known_good_under(seed, policy, history, &mut || HEALTHY)
+}
+
+/// The same under a load of one's own.
+pub(crate) fn v1_known_good_under(
+    seed: u64,
+    policy: &Policy,
+    history: Duration,
+    load: &mut dyn FnMut() -> Load,
+) -> Kept {
     let mut w = World::start(seed, EPOCH, "v1", policy.clone(), Kept::default());
     w.ready();
-    w.run(history, HEALTHY);
+    for _ in 0..history.as_secs() {
+        let load = load();
+        w.run(Duration::from_secs(1), load);
+    }
     assert_eq!(w.engine.snapshot(w.now).standing, Standing::KnownGood, "{:?}", w.log);
     w.kept
 }
