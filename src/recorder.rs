@@ -25,8 +25,12 @@ const METHODS: usize = Method::ALL.len();
 const STATUSES: usize = StatusClass::ALL.len();
 const OUTCOMES: usize = Outcome::ALL.len();
 
-/// The slow mark until the engine has set one.
-pub const SLOW_MARK_DEFAULT: Duration = Duration::from_secs(10);
+/// Until the engine has set a slow mark, a request that has waited this long is overdue. Its age is not recorded as a
+/// latency then: without a baseline nobody knows what is slow, and the true latency, which is to become the baseline, comes
+/// when it is answered.
+pub const OVERDUE_DEFAULT: Duration = Duration::from_secs(10);
+/// No slow mark is set.
+const UNSET: u64 = u64::MAX;
 
 /// An open request's place in its shard. Every ticket must be given back by [`Shard::end`].
 #[derive(Debug)]
@@ -40,7 +44,8 @@ enum Slot {
     /// The app has the whole request and has not answered.
     Waiting {
         since_us: u64,
-        overdue: bool,
+        /// Its age was recorded as a latency already.
+        recorded: bool,
     },
     /// The reply's head came; what follows depends on the client's speed too.
     Answering,
@@ -77,7 +82,7 @@ impl Shard {
                 slots: Vec::new(),
                 free: Vec::new(),
             }),
-            slow_mark_us: AtomicU64::new(micros(SLOW_MARK_DEFAULT)),
+            slow_mark_us: AtomicU64::new(UNSET),
         }
     }
 
@@ -93,7 +98,7 @@ impl Shard {
     /// A request without a body was read at `now_us` (microseconds of the process's clock): from here the app is
     /// awaited.
     pub fn arrived_whole(&self, now_us: u64) -> Ticket {
-        self.lock().open(Slot::Waiting { since_us: now_us, overdue: false })
+        self.lock().open(Slot::Waiting { since_us: now_us, recorded: false })
     }
 
     /// The last byte of the request was sent at `now_us`: from here the app is awaited.
@@ -101,14 +106,14 @@ impl Shard {
         let mut open = self.lock();
         let slot = &mut open.slots[ticket.0 as usize];
         if *slot == Slot::Sending {
-            *slot = Slot::Waiting { since_us: now_us, overdue: false };
+            *slot = Slot::Waiting { since_us: now_us, recorded: false };
         }
     }
 
     /// The reply's head came, `latency_us` after the app was first awaited.
     pub fn answered(&self, ticket: &Ticket, latency_us: u64) {
         let mut open = self.lock();
-        let counted = matches!(open.slots[ticket.0 as usize], Slot::Waiting { overdue: true, .. });
+        let counted = matches!(open.slots[ticket.0 as usize], Slot::Waiting { recorded: true, .. });
         open.slots[ticket.0 as usize] = Slot::Answering;
         open.answered += 1;
         if !counted {
@@ -124,7 +129,7 @@ impl Shard {
         let slow_mark = self.slow_mark_us.load(Ordering::Relaxed);
         let mut open = self.lock();
         let slot = std::mem::replace(&mut open.slots[ticket.0 as usize], Slot::Free);
-        if let (Outcome::ClientAborted, Slot::Waiting { since_us, overdue: false }) = (outcome, slot) {
+        if let (Outcome::ClientAborted, Slot::Waiting { since_us, recorded: false }) = (outcome, slot) {
             let waited = now_us.saturating_sub(since_us);
             if waited > slow_mark {
                 open.latency.saturating_record(waited);
@@ -142,17 +147,18 @@ impl Shard {
 
     fn seal(&self, now_us: u64, spare: &mut Histogram<u32>, into: &mut Sealed) {
         let slow_mark = self.slow_mark_us.load(Ordering::Relaxed);
+        let overdue_us = if slow_mark == UNSET { micros(OVERDUE_DEFAULT) } else { slow_mark };
         let mut guard = self.lock();
         let open = &mut *guard;
         for slot in &mut open.slots {
-            if let Slot::Waiting { since_us, overdue } = slot {
+            if let Slot::Waiting { since_us, recorded } = slot {
                 let age = now_us.saturating_sub(*since_us);
-                if !*overdue && age > slow_mark {
-                    *overdue = true;
+                if !*recorded && age > slow_mark {
+                    *recorded = true;
                     open.latency.saturating_record(age);
                 }
                 into.waiting += 1;
-                into.overdue += u64::from(*overdue);
+                into.overdue += u64::from(age > overdue_us);
             }
         }
         std::mem::swap(&mut open.latency, spare);
@@ -313,6 +319,18 @@ mod tests {
         shard.end(t, Method::Get, StatusClass::Success, Outcome::Answered, 2_600_000);
         let w = seal(&mut r, 3000);
         assert_eq!((w.ended(), w.latencies.count(), w.in_flight), (1, 0, 0));
+    }
+
+    #[test]
+    fn without_a_slow_mark_a_long_poll_keeps_its_true_latency() {
+        let mut r = Recorder::new(1, Time::from_millis(0));
+        let shard = r.shards()[0].clone();
+        let t = shard.arrived_whole(0);
+        let w = seal(&mut r, 12_000);
+        assert_eq!((w.overdue, w.latencies.count()), (1, 0));
+        shard.answered(&t, 20_000_000);
+        shard.end(t, Method::Get, StatusClass::Success, Outcome::Answered, 20_000_000);
+        assert_eq!(seal(&mut r, 21_000).latencies.slower_than(19_000_000), 1);
     }
 
     #[test]

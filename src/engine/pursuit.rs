@@ -4,12 +4,17 @@
 //! them. So an open rollback is an obligation that lies in the store, and whichever agent opens that store next takes it up
 //! in one of three roles. In none of them is the order ever given again: a lost reply is resolved by asking the platform.
 
+use std::time::Duration;
+
 use crate::engine::Effect;
 use crate::engine::memory::OpenDecision;
 use crate::engine::policy::Policy;
-use crate::engine::record::{Acted, Decided, Happening, Live, Order, Progress, Record};
+use crate::engine::record::{Acted, Decided, Decision, Happening, Live, Order, Progress, Reason, Record};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
+
+/// Whoever takes a rollback up has at least so long to see what became of it.
+const LOOK_AROUND: Duration = Duration::from_secs(30);
 
 /// What this agent is to the rollback under way.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +73,8 @@ impl Pursuit {
         } else {
             Role::Stranger
         };
-        let deadline = now + policy.verify;
+        // Not renewed at every start, or an agent that keeps dying would never say that a person must act.
+        let deadline = (open.at + policy.verify).max(now + LOOK_AROUND);
         Some(Self { id: open.id, at: open.at, from: open.from, to, decided: open.decided, role, deadline })
     }
 
@@ -175,6 +181,13 @@ impl Pursuit {
                 self.interrupt(now, format!("{} was not seen live within {waited}", self.to))
             }
         }
+    }
+
+    /// The intent was not durable in time, so nothing was ordered.
+    pub(crate) fn withdraw(&mut self) {
+        self.decided.decision = Decision::Hold;
+        self.decided.reasons.push(Reason::NotRecorded);
+        self.decided.progress = Progress::NothingToDo;
     }
 
     fn interrupt(&mut self, now: Time, reason: String) -> Step {

@@ -23,8 +23,10 @@ use crate::engine::{Effect, Input};
 const TICK_SEALED: Duration = TICK.saturating_sub(Duration::from_millis(500));
 /// Baseline and release are kept each so many ticks: half a minute is lost at most by a kill.
 const KEEP_EVERY: u32 = 6;
-/// After an intent could not be recorded, the next try waits this long.
+/// After an intent could not be recorded, or an order was refused, the next try waits this long.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
+/// An order that was refused is tried again so often; then a person must act.
+const REFUSALS_MAX: u8 = 3;
 
 /// Who this engine decides for.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +54,7 @@ pub struct Engine {
     last_decision: Option<DecisionView>,
     last_reasons: Option<(Decision, Vec<Reason>)>,
     retry_at: Option<Time>,
+    refusals: u8,
     slow_mark: Option<Duration>,
     records: u16,
 }
@@ -59,16 +62,17 @@ pub struct Engine {
 impl Engine {
     /// Starts from what is remembered, at `now`. The effects are to be performed before the first step.
     pub fn start(now: Time, identity: Identity, policy: Policy, memory: Memory) -> (Self, Vec<Effect>) {
-        let Memory { baselines, releases, open, last_act, pause } = memory;
+        let Memory { baselines, mut releases, open, mut last_act, pause } = memory;
+        no_later_than(now, &mut releases, &mut last_act);
         let (own, others): (Vec<_>, Vec<_>) =
             releases.into_iter().partition(|r| r.release == identity.release);
         let known = own.into_iter().next();
         let was_known = known.is_some();
         let own = remember(now, &identity.release, known);
-        let (frozen, own_baseline) = choose(now, &own, &others, baselines);
+        let (frozen, own_baseline) = choose(now, &own, &others, baselines, &policy);
         let passed = own.standing == Standing::KnownGood;
         let mut trial = Trial::new(frozen, own_baseline, passed, &policy);
-        trial.resume(own.judged_for, own.judged_requests);
+        trial.resume(own.first_ready, own.judged_for, own.judged_requests);
         let pursuit = open.and_then(|o| Pursuit::take_up(now, &identity.release, o, &policy));
         let mut engine = Self {
             verdict: trial.verdict(now, &policy),
@@ -85,6 +89,7 @@ impl Engine {
             last_act,
             last_reasons: None,
             retry_at: None,
+            refusals: 0,
             slow_mark: None,
             records: 0,
         };
@@ -108,7 +113,7 @@ impl Engine {
             Input::Resumed { by } => self.resumed(now, by, &mut effects),
             Input::Acted { record, acted } => self.acted(now, &record, acted, &mut effects),
             Input::PlatformAnswered { record, live } => self.answered(now, &record, live, &mut effects),
-            Input::RecordLost { record } => self.record_lost(now, &record),
+            Input::RecordLost { record } => self.record_lost(now, &record, &mut effects),
         }
         self.follow_verdict(now, &mut effects);
         effects
@@ -157,7 +162,8 @@ impl Engine {
         if tick.arrived + tick.judged + tick.waiting > 0 {
             effects.push(Effect::KeepTick(self.identity.release.clone(), tick));
         }
-        if self.trial.pass(now, &self.policy) {
+        let passes = self.trial.pass(now, &self.policy) && self.own.standing == Standing::OnTrial;
+        if passes {
             self.own.standing = Standing::KnownGood;
             self.keep(now, effects);
             let requests = self.trial.judged().1;
@@ -233,7 +239,9 @@ impl Engine {
     }
 
     fn decide(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        let aimed = self.last_act.as_ref().filter(|a| a.from == self.identity.release);
+        // A release that comes again after it was rolled back is on a new trial, and may be acted on once more.
+        let is_this_trial = |act: &&LastAct| act.from == self.own.release && act.at >= self.own.first_ready;
+        let aimed = self.last_act.as_ref().filter(is_this_trial);
         let (decision, reasons) = decide(&Situation {
             policy: &self.policy,
             on_trial: self.own.standing == Standing::OnTrial,
@@ -299,11 +307,16 @@ impl Engine {
     fn acted(&mut self, now: Time, record: &RecordId, acted: Acted, effects: &mut Vec<Effect>) {
         let Some(pursuit) = self.pursuit.as_mut().filter(|p| p.id() == record) else { return };
         let is_rehearsal = matches!(acted, Acted::DryRun { .. });
+        let is_refused = matches!(acted, Acted::Refused { .. });
         let step = pursuit.acted(now, acted);
         effects.push(pursuit.record());
-        if is_rehearsal {
-            // Nothing was done, so nothing has to cool down; the same decision is not rehearsed again.
+        if is_rehearsal || is_refused {
+            // Nothing was done, so nothing has to cool down. A rehearsal is not repeated.
             self.last_act = None;
+        }
+        if is_refused && self.refusals < REFUSALS_MAX {
+            self.refusals += 1;
+            self.retry(now);
         }
         self.close_if(now, step, effects);
     }
@@ -337,6 +350,16 @@ impl Engine {
         let Some(pursuit) = self.pursuit.take() else { return };
         if matches!(pursuit.decided().progress, Progress::Succeeded { .. }) {
             self.rolled_back(now, pursuit.from(), effects);
+            self.put_back(pursuit.to(), pursuit.id(), effects);
+        }
+    }
+
+    /// The target is marked, so that it is not rolled back in turn, whichever agent saw the end.
+    fn put_back(&mut self, target: &Release, by: &RecordId, effects: &mut Vec<Effect>) {
+        let others = self.others.iter_mut();
+        if let Some(memory) = others.chain([&mut self.own]).find(|r| r.release == *target) {
+            memory.put_back_by = Some(by.clone());
+            effects.push(Effect::KeepRelease(memory.clone()));
         }
     }
 
@@ -355,13 +378,17 @@ impl Engine {
         effects.push(Effect::KeepRelease(memory.clone()));
     }
 
-    fn record_lost(&mut self, now: Time, record: &RecordId) {
-        let Some(pursuit) = self.pursuit.take_if(|p| p.id() == record) else { return };
-        let reason = "the intent could not be written down, so nothing was ordered".to_owned();
-        let mut decision = view(&pursuit);
-        decision.progress = Progress::Failed { at: now, reason };
-        self.last_decision = Some(decision);
+    /// The intent may still become durable late, so its record is overwritten by what was done: nothing.
+    fn record_lost(&mut self, now: Time, record: &RecordId, effects: &mut Vec<Effect>) {
+        let Some(mut pursuit) = self.pursuit.take_if(|p| p.id() == record) else { return };
+        pursuit.withdraw();
+        self.last_decision = Some(view(&pursuit));
         self.last_act = None;
+        effects.push(pursuit.record());
+        self.retry(now);
+    }
+
+    fn retry(&mut self, now: Time) {
         self.last_reasons = None;
         self.retry_at = Some(now + RETRY_AFTER);
     }
@@ -406,6 +433,18 @@ fn remember(now: Time, release: &Release, known: Option<ReleaseMemory>) -> Relea
     }
 }
 
+/// After a step back of the wall clock what is remembered may lie in the future; it counts as now.
+fn no_later_than(now: Time, releases: &mut [ReleaseMemory], last_act: &mut Option<LastAct>) {
+    for release in releases {
+        release.last_seen = release.last_seen.min(now);
+        release.first_ready = release.first_ready.min(now);
+        release.crashes.retain(|&at| at <= now);
+    }
+    if let Some(act) = last_act {
+        act.at = act.at.min(now);
+    }
+}
+
 /// The baseline to freeze, and the running release's own.
 ///
 /// A release that is known good is weighed against its own history, a release on trial against that of the last other
@@ -415,15 +454,18 @@ fn choose(
     own: &ReleaseMemory,
     others: &[ReleaseMemory],
     baselines: Vec<Baseline>,
+    policy: &Policy,
 ) -> (Option<Baseline>, Baseline) {
     debug_assert!(others.len() <= RELEASES_MAX);
     let mine = baselines.iter().find(|b| b.release == own.release).cloned();
     let is_good =
         |b: &&Baseline| others.iter().any(|r| r.release == b.release && r.standing == Standing::KnownGood);
+    // A newer one that is too small to judge by does not stand in the way of an older one that is not.
+    let is_enough = |b: &Baseline| b.judged >= policy.baseline_requests_min;
     let frozen = match own.standing {
         Standing::KnownGood => mine.clone(),
         Standing::OnTrial | Standing::RolledBack => {
-            baselines.iter().filter(is_good).max_by_key(|b| b.to).cloned()
+            baselines.iter().filter(is_good).max_by_key(|b| (is_enough(b), b.to)).cloned()
         }
     };
     (frozen, mine.unwrap_or_else(|| Baseline::empty(own.release.clone(), now)))

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::engine::baseline::Baseline;
-use crate::engine::judge::Judge;
-use crate::engine::judge::catastrophe::Catastrophe;
+use crate::engine::judge::catastrophe::{Catastrophe, Known};
+use crate::engine::judge::{DOUBT, Judge};
 use crate::engine::policy::Policy;
 use crate::engine::record::Exit;
 use crate::engine::snapshot::WatchView;
@@ -15,15 +15,13 @@ use crate::engine::time::Time;
 use crate::engine::verdict::{Arm, Breach, NotJudgeable, StreamEvidence, Undecided, Verdict};
 use crate::engine::window::Tick;
 
-/// A tick is learnt from only after so many more have passed without the release being called degraded: a baseline is
-/// never learnt from the minute in which an illness began.
+/// A tick is learnt from only after so many more have passed without the release being called degraded, or when the
+/// release passes its watch without being in doubt: a baseline is not learnt from the minute in which an illness began.
 const QUARANTINE_TICKS: usize = 12;
 /// Ticks without a request after which there is no traffic to judge: a minute.
 const SILENT_TICKS: u32 = 12;
 /// Ticks without a catastrophe after which a degraded release may be called recovered.
 const RECOVERY_TICKS: u32 = 12;
-/// A healthy verdict stands until the evidence has come this far towards a limit.
-const DOUBT: f64 = 0.5;
 
 #[derive(Clone, Debug, PartialEq)]
 enum Phase {
@@ -52,6 +50,29 @@ pub(crate) struct Trial {
     passed: bool,
     judged_for: Duration,
     judged_requests: u64,
+    first_ready: Time,
+    tally: Tally,
+}
+
+/// What became of the release's requests, whether or not there is anything to weigh them against. A release that fails a
+/// catastrophic share of them is never called good, however little traffic it has.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Tally {
+    judged: u64,
+    failed: u64,
+    share: f64,
+}
+
+impl Tally {
+    fn add(&mut self, tick: &Tick, policy: &Policy) {
+        self.judged += tick.judged;
+        self.failed += tick.failed;
+        self.share = policy.catastrophe_error_share;
+    }
+
+    fn is_well(&self) -> bool {
+        self.failed == 0 || (self.failed as f64) < self.share * self.judged as f64
+    }
 }
 
 impl Trial {
@@ -79,11 +100,14 @@ impl Trial {
             passed,
             judged_for: Duration::ZERO,
             judged_requests: 0,
+            first_ready: Time::default(),
+            tally: Tally::default(),
         }
     }
 
     /// Takes up a watch that an earlier agent had begun.
-    pub(crate) fn resume(&mut self, judged_for: Duration, judged_requests: u64) {
+    pub(crate) fn resume(&mut self, first_ready: Time, judged_for: Duration, judged_requests: u64) {
+        self.first_ready = first_ready;
         self.judged_for = judged_for;
         self.judged_requests = judged_requests;
     }
@@ -108,7 +132,7 @@ impl Trial {
         let is_warm = match &mut self.phase {
             Phase::Starting => return,
             Phase::WarmingUp { ready_at, requests } => {
-                *requests += tick.ended;
+                *requests += tick.ended.max(tick.answered);
                 if now.since(*ready_at) >= policy.warm_up && *requests >= policy.warm_up_requests {
                     self.phase = Phase::Judging { ready_at: *ready_at };
                 }
@@ -117,20 +141,28 @@ impl Trial {
             }
             Phase::Judging { .. } => true,
         };
-        self.watch_for_catastrophe(now, tick, policy);
+        self.watch_for_catastrophe(now, tick, is_warm, policy);
+        self.tally.add(tick, policy);
         if is_warm && !tick.stalled {
             self.judge(now, tick, policy);
             self.learn(tick);
         }
     }
 
-    fn watch_for_catastrophe(&mut self, now: Time, tick: &Tick, policy: &Policy) {
+    fn watch_for_catastrophe(&mut self, now: Time, tick: &Tick, is_warm: bool, policy: &Policy) {
         if !policy.judging {
             return;
         }
-        let median_limit = self.judge.as_ref().ok().and_then(Judge::median_limit_us);
-        self.quiet_ticks += 1;
-        if let Some(arm) = self.catastrophe.observe(tick, median_limit, policy) {
+        let judge = self.judge.as_ref().ok();
+        let known = Known {
+            errors_limit: judge.map_or(0.0, Judge::errors_limit),
+            median_limit_us: judge.filter(|_| is_warm).and_then(Judge::median_limit_us),
+            is_slow_marked: judge.is_some_and(|j| j.slow_mark_us().is_some()),
+        };
+        if tick.judged > 0 {
+            self.quiet_ticks += 1;
+        }
+        if let Some(arm) = self.catastrophe.observe(tick, known, policy) {
             self.quiet_ticks = 0;
             self.degrade(now, Breach::Catastrophe(arm));
         }
@@ -166,10 +198,11 @@ impl Trial {
 
     /// Ends the degraded state when the release has been well for a minute. Returns whether it did.
     pub(crate) fn recover(&mut self, policy: &Policy) -> bool {
-        let is_well = self.judge.as_ref().map_or(true, Judge::has_recovered);
+        let is_well = self.judge.as_ref().map_or(self.tally.is_well(), Judge::has_recovered);
         let recovered = self.degraded.is_some() && self.quiet_ticks >= RECOVERY_TICKS && is_well;
         if recovered {
             self.degraded = None;
+            self.tally = Tally::default();
             if let Some(baseline) = &self.frozen {
                 self.judge = Judge::new(baseline, policy);
                 self.keep_horizon();
@@ -186,12 +219,16 @@ impl Trial {
     }
 
     fn passes(&mut self, now: Time, policy: &Policy) -> bool {
-        let Phase::Judging { ready_at } = self.phase else { return false };
-        if self.passed || self.degraded.is_some() || !policy.judging {
+        if self.phase == Phase::Starting || self.passed || self.degraded.is_some() || !policy.judging {
             return false;
         }
         let enough = self.judged_for >= policy.watch && self.judged_requests >= policy.known_good_requests;
-        if !enough && now.since(ready_at) < policy.watch_max {
+        if !enough && now.since(self.first_ready) < policy.watch_max {
+            return false;
+        }
+        // Not in doubt: an illness that began in the last seconds of a watch shall not be called good for it.
+        let is_well = self.judge.as_ref().map_or(true, |judge| judge.is_at_ease(policy) || self.is_silent());
+        if !is_well || !self.tally.is_well() {
             return false;
         }
         self.passed = true;
@@ -212,6 +249,10 @@ impl Trial {
             self.frozen = Some(self.own.clone());
         }
         self.keep_horizon();
+    }
+
+    fn is_silent(&self) -> bool {
+        self.silent_ticks >= SILENT_TICKS
     }
 
     fn keep_horizon(&mut self) {
@@ -236,7 +277,7 @@ impl Trial {
             }
             (Ok(judge), Phase::Judging { .. }) => judge,
         };
-        if self.silent_ticks >= SILENT_TICKS {
+        if self.is_silent() {
             self.was_healthy = false;
             return Verdict::Undecided(Undecided::NoTraffic);
         }

@@ -11,6 +11,17 @@ use crate::engine::time::Time;
 use crate::engine::verdict::Arm;
 use crate::engine::window::Tick;
 
+/// What a baseline, where there is one, adds to the rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Known {
+    /// The share of failures that the baseline itself allows; zero without one.
+    pub(crate) errors_limit: f64,
+    /// The limit of the median; not while a release warms up.
+    pub(crate) median_limit_us: Option<u64>,
+    /// `overdue` means slower than the baseline allows.
+    pub(crate) is_slow_marked: bool,
+}
+
 /// What the rule remembers: the last few ticks, at most `catastrophe_ticks`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Catastrophe {
@@ -18,13 +29,8 @@ pub(crate) struct Catastrophe {
 }
 
 impl Catastrophe {
-    /// Looks at one more tick. `median_limit_us`: the limit of the median, where a baseline gives one.
-    pub(crate) fn observe(
-        &mut self,
-        tick: &Tick,
-        median_limit_us: Option<u64>,
-        policy: &Policy,
-    ) -> Option<Arm> {
+    /// Looks at one more tick.
+    pub(crate) fn observe(&mut self, tick: &Tick, known: Known, policy: &Policy) -> Option<Arm> {
         if tick.stalled {
             self.recent.clear();
             return None;
@@ -37,7 +43,7 @@ impl Catastrophe {
         if self.recent.len() < keep {
             return None;
         }
-        self.fires(median_limit_us, policy)
+        self.fires(known, policy)
     }
 
     /// Forgets the past, for a new start of the app.
@@ -45,28 +51,28 @@ impl Catastrophe {
         self.recent.clear();
     }
 
-    fn fires(&self, median_limit_us: Option<u64>, policy: &Policy) -> Option<Arm> {
-        if self.errors(policy) {
+    fn fires(&self, known: Known, policy: &Policy) -> Option<Arm> {
+        if self.errors(known.errors_limit, policy) {
             return Some(Arm::Errors);
         }
-        if self.hangs(policy) {
+        if self.hangs(known.is_slow_marked, policy) {
             return Some(Arm::Hang);
         }
-        median_limit_us.filter(|&limit| self.is_slow(limit, policy)).map(|_| Arm::Latency)
+        known.median_limit_us.filter(|&limit| self.is_slow(limit, policy)).map(|_| Arm::Latency)
     }
 
-    fn errors(&self, policy: &Policy) -> bool {
+    fn errors(&self, usual: f64, policy: &Policy) -> bool {
+        let share = policy.catastrophe_error_share.max(usual);
         let judged: u64 = self.recent.iter().map(|t| t.judged).sum();
-        let all = self
-            .recent
-            .iter()
-            .all(|t| t.judged > 0 && t.failed as f64 > policy.catastrophe_error_share * t.judged as f64);
+        let all = self.recent.iter().all(|t| t.judged > 0 && t.failed as f64 > share * t.judged as f64);
         all && judged >= policy.catastrophe_requests_min
     }
 
-    /// Nothing was answered in any tick, while in each the app was awaited: beyond the slow mark, or by many.
-    fn hangs(&self, policy: &Policy) -> bool {
-        let awaited = |t: &Tick| t.overdue > 0 || t.waiting >= policy.catastrophe_requests_min;
+    /// Nothing was answered in any tick, while in each the app was awaited: beyond what the baseline knows, or, where there
+    /// is none, by many.
+    fn hangs(&self, is_slow_marked: bool, policy: &Policy) -> bool {
+        let many = |t: &Tick| !is_slow_marked && t.waiting >= policy.catastrophe_requests_min;
+        let awaited = |t: &Tick| t.overdue > 0 || many(t);
         let arrived: u64 = self.recent.iter().map(|t| t.arrived).sum();
         let open = self.recent.back().map_or(0, |t| t.waiting);
         self.recent.iter().all(|t| t.answered == 0 && t.waiting > 0 && awaited(t))
@@ -99,9 +105,13 @@ mod tests {
     }
 
     fn first_alarm(ticks: &[Tick], median: Option<u64>) -> Option<(usize, Arm)> {
+        alarm(ticks, Known { median_limit_us: median, ..Known::default() })
+    }
+
+    fn alarm(ticks: &[Tick], known: Known) -> Option<(usize, Arm)> {
         let policy = Policy::default();
         let mut rule = Catastrophe::default();
-        ticks.iter().enumerate().find_map(|(i, t)| rule.observe(t, median, &policy).map(|arm| (i + 1, arm)))
+        ticks.iter().enumerate().find_map(|(i, t)| rule.observe(t, known, &policy).map(|arm| (i + 1, arm)))
     }
 
     #[test]
@@ -127,6 +137,17 @@ mod tests {
         // A closed loop of eight clients that all hang: arrivals stop.
         let closed = Tick { waiting: 8, overdue: 8, ..Tick::default() };
         assert_eq!(first_alarm(&vec![closed; 6], None), None, "too few to be told from long polls");
+    }
+
+    #[test]
+    fn what_the_baseline_knows_is_no_catastrophe() {
+        let failing = vec![tick(50, 15); 6];
+        assert_eq!(alarm(&failing, Known::default()), Some((4, Arm::Errors)));
+        assert_eq!(alarm(&failing, Known { errors_limit: 0.4, ..Known::default() }), None);
+        // Twenty-five long polls that all came again after a deployment.
+        let polls = vec![Tick { waiting: 25, arrived: 7, ..Tick::default() }; 6];
+        assert_eq!(alarm(&polls, Known::default()), Some((4, Arm::Hang)));
+        assert_eq!(alarm(&polls, Known { is_slow_marked: true, ..Known::default() }), None);
     }
 
     #[test]

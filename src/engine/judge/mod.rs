@@ -40,6 +40,8 @@ const ERROR_MISS: f64 = 1e-3;
 const QUANTILE_MISS: f64 = 1e-4;
 /// Below so many baseline requests the 99th percentile is not judged: its limit would be too far out to mean anything.
 const P99_REQUESTS_MIN: u64 = 2_000;
+/// How far evidence may come, as a share of its limit, before a release is doubted.
+pub(crate) const DOUBT: f64 = 0.5;
 /// Good ticks in a row after which a degraded release is no longer called so.
 const RECOVERY_TICKS: u32 = 12;
 
@@ -49,6 +51,9 @@ pub(crate) struct Judge {
     errors: Stream,
     latencies: Vec<(f64, Stream)>,
     horizon: Horizon,
+    /// Ticks weighed.
+    ticks: f64,
+    /// Good ticks in a row; a tick without evidence changes nothing.
     good_ticks: u32,
 }
 
@@ -70,6 +75,7 @@ impl Judge {
             errors: Stream::new(errors_null(baseline, policy)),
             latencies,
             horizon: Horizon::Watch { ticks },
+            ticks: 0.0,
             good_ticks: 0,
         })
     }
@@ -81,11 +87,28 @@ impl Judge {
 
     /// Weighs one tick.
     pub(crate) fn weigh(&mut self, tick: &Tick) {
-        let mut bad = self.errors.weigh(tick);
-        for (_, stream) in &mut self.latencies {
-            bad |= stream.weigh(tick);
+        let latencies = self.latencies.iter_mut().filter_map(|(_, stream)| stream.weigh(tick));
+        let is_bad = latencies.chain(self.errors.weigh(tick)).reduce(|a, b| a | b);
+        let Some(is_bad) = is_bad else { return };
+        self.good_ticks = if is_bad { 0 } else { self.good_ticks + 1 };
+        self.ticks += 1.0;
+        // The promise of the watch is made for so many ticks. A watch that goes on for want of traffic keeps the other.
+        if let Horizon::Watch { ticks } = self.horizon
+            && self.ticks >= ticks
+        {
+            self.horizon = Horizon::After;
         }
-        self.good_ticks = if bad { 0 } else { self.good_ticks + 1 };
+    }
+
+    /// Whether the last tick that was evidence was a good one, and no stream has come far.
+    pub(crate) fn is_at_ease(&self, policy: &Policy) -> bool {
+        let far = self.evidence(policy).iter().any(|e| e.progress() >= DOUBT);
+        self.good_ticks > 0 && !far && self.latency_progress(policy) < DOUBT
+    }
+
+    /// The share of failures beyond which the error rate cannot be the baseline's own.
+    pub(crate) fn errors_limit(&self) -> f64 {
+        self.errors.null().p0
     }
 
     /// What has been passed, if anything.

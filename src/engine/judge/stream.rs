@@ -54,7 +54,13 @@ impl Null {
         if n < BUSY {
             return above;
         }
-        (above..n).find(|&k| binomial::upper_tail(n, self.usual, k) <= BY_CHANCE).unwrap_or(n)
+        let is_beyond = |k: u64| binomial::upper_tail(n, self.usual, k) <= BY_CHANCE;
+        let (mut low, mut high) = (above.saturating_sub(1), n);
+        while low + 1 < high {
+            let middle = low.midpoint(high);
+            if is_beyond(middle) { high = middle } else { low = middle }
+        }
+        high
     }
 }
 
@@ -100,21 +106,21 @@ impl Stream {
         &self.null
     }
 
-    /// Weighs a tick. Returns whether it was bad.
-    pub(crate) fn weigh(&mut self, tick: &Tick) -> bool {
+    /// Weighs a tick. Returns whether it was bad; `None` when it was no evidence.
+    pub(crate) fn weigh(&mut self, tick: &Tick) -> Option<bool> {
         let (n, k) = self.count(tick);
         // Requests that hang on were counted once; while nothing else is answered, their hanging on is a bad tick.
         let hangs = n == 0 && self.null.name != StreamName::Errors && tick.overdue > 0 && tick.answered == 0;
         self.keep(tick, n, k);
         if n == 0 && !hangs {
-            return false;
+            return None;
         }
         let is_bad = hangs || k >= self.null.least_bad(n);
         self.requests += n;
         self.bad += k;
         self.by_request.weigh(n, k, self.null.p0);
         self.by_tick.weigh(1, u64::from(is_bad), self.tick_null(n));
-        is_bad
+        Some(is_bad)
     }
 
     fn count(&self, tick: &Tick) -> (u64, u64) {
@@ -136,7 +142,11 @@ impl Stream {
 
     /// The chance that a healthy tick of `n` requests is bad.
     fn tick_null(&self, n: u64) -> f64 {
-        let by_chance = binomial::upper_tail(n, self.null.usual, self.null.least_bad(n).min(n));
+        // A tick in which nothing was answered while requests hang is not bad by chance.
+        let by_chance = match n {
+            0 => 0.0,
+            n => binomial::upper_tail(n, self.null.usual, self.null.least_bad(n).min(n)),
+        };
         TICK_NULL_MIN.max(TICK_NULL_RATIO * self.null.usual_ticks).max(by_chance).min(0.9)
     }
 
