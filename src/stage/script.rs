@@ -26,7 +26,8 @@ pub const WARM_UP: Duration = Duration::from_secs(10);
 const ONSET_AFTER_WARM_UP: Duration = Duration::from_secs(6);
 /// From each start of a crashing app to its end.
 const CRASH_AFTER: Duration = Duration::from_secs(4);
-/// A watch ends on a tick and is seen a second later; then it is late.
+/// A watch ends on a tick and is seen a second later, and a tick in which the machine stalled does not count towards it;
+/// then it is late.
 const WATCH_SLACK: Duration = Duration::from_secs(20);
 /// From the fault to the order to roll back; then the agent was wrong.
 const ORDER_MAX: Duration = Duration::from_secs(50);
@@ -246,7 +247,8 @@ impl<'a> Script<'a> {
     }
 
     async fn await_known_good(&mut self, release: &str) -> Result<(), String> {
-        let late = self.now() + WATCH + WATCH_SLACK;
+        // The watch counts from the end of the warm-up.
+        let late = self.now() + WARM_UP + WATCH + WATCH_SLACK;
         while !self.seen.known_good.get(release).copied().unwrap_or(false) {
             self.second().await;
             if self.seen.ordered.is_some() {

@@ -147,13 +147,13 @@ async fn round(scene: &mut Scene, number: u64, chance: &mut fastrand::Rng) {
     let progress = end["progress"]["progress"].as_str().unwrap();
     println!("{release}: killed {killed} {moment:?} with {} records shown: {progress}", shown.len());
     assert!(["succeeded", "interrupted", "failed"].contains(&progress), "{end}");
-    let live = scene.stage.live().unwrap().release;
-    let orders =
-        scene.seen.iter().filter(|e| matches!(e, StageEvent::RollbackTaken { from, .. } if *from == release));
-    if progress == "succeeded" {
-        assert_eq!((live.as_str(), orders.count()), ("v1", 1), "{end}");
-    }
     check_orders(scene);
+    let live = scene.stage.live().unwrap().release;
+    let order =
+        |event: &&StageEvent| matches!(event, StageEvent::RollbackTaken { from, .. } if *from == release);
+    if progress == "succeeded" {
+        assert_eq!((live.as_str(), scene.seen.iter().filter(order).count()), ("v1", 1), "{end}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
