@@ -192,7 +192,8 @@ impl<'a> Script<'a> {
             served,
             rollbacks: self.stage.rollbacks(),
             onset: self.seen.onset,
-            time_to_verdict: since_onset(self.seen.verdict.or(self.seen.ordered)),
+            // The agent is looked at once a second, so the order that follows the verdict may be seen before it.
+            time_to_verdict: since_onset(self.seen.verdict.into_iter().chain(self.seen.ordered).min()),
             time_to_recovery: since_onset(recovered),
             took: self.now(),
             fault: outcome.err(),
@@ -296,7 +297,8 @@ impl<'a> Script<'a> {
         loop {
             self.second().await;
             if recovered.is_none() && self.seen.restored.is_some() && self.is_well() {
-                let since = self.now().saturating_sub(Duration::from_secs(RECOVERED_SECONDS as u64));
+                let first = self.now().saturating_sub(Duration::from_secs(RECOVERED_SECONDS as u64));
+                let since = self.seen.restored.map_or(first, |restored| first.max(restored));
                 self.note(format!("clients have been well for {RECOVERED_SECONDS}s")).await;
                 recovered = Some(since);
             }
@@ -406,7 +408,10 @@ impl<'a> Script<'a> {
                 seen.ordered.get_or_insert(now);
             }
             StageEvent::WentLive { release, .. } if release == FIRST && seen.ordered.is_some() => {
-                seen.restored.get_or_insert(now);
+                // A good second before it, by chance, is no recovery.
+                if seen.restored.replace(seen.restored.unwrap_or(now)).is_none() {
+                    seen.recent.clear();
+                }
             }
             StageEvent::Created { .. }
             | StageEvent::Listening { .. }
