@@ -118,11 +118,10 @@ impl Scene {
         let id = self.live();
         self.stage.kill_agent().await.unwrap();
         let killed = id.clone();
-        self.until("the killed agent's end", |event| match event {
-            StageEvent::Exited { id, .. } if *id == killed => Some(()),
-            _ => None,
-        })
-        .await;
+        let ended = |event: &StageEvent| {
+            matches!(event, StageEvent::Exited { id, .. } if *id == killed).then_some(())
+        };
+        self.until("the killed agent's end", ended).await;
         id
     }
 
