@@ -26,7 +26,8 @@ pub const WARM_UP: Duration = Duration::from_secs(10);
 const ONSET_AFTER_WARM_UP: Duration = Duration::from_secs(6);
 /// From each start of a crashing app to its end.
 const CRASH_AFTER: Duration = Duration::from_secs(4);
-/// A watch ends on a tick and is seen a second later; then it is late.
+/// A watch ends on a tick and is seen a second later, and a tick in which the machine stalled does not count towards it;
+/// then it is late.
 const WATCH_SLACK: Duration = Duration::from_secs(20);
 /// From the fault to the order to roll back; then the agent was wrong.
 const ORDER_MAX: Duration = Duration::from_secs(50);
@@ -191,7 +192,8 @@ impl<'a> Script<'a> {
             served,
             rollbacks: self.stage.rollbacks(),
             onset: self.seen.onset,
-            time_to_verdict: since_onset(self.seen.verdict.or(self.seen.ordered)),
+            // The agent is looked at once a second, so the order that follows the verdict may be seen before it.
+            time_to_verdict: since_onset(self.seen.verdict.into_iter().chain(self.seen.ordered).min()),
             time_to_recovery: since_onset(recovered),
             took: self.now(),
             fault: outcome.err(),
@@ -246,7 +248,8 @@ impl<'a> Script<'a> {
     }
 
     async fn await_known_good(&mut self, release: &str) -> Result<(), String> {
-        let late = self.now() + WATCH + WATCH_SLACK;
+        // The watch counts from the end of the warm-up.
+        let late = self.now() + WARM_UP + WATCH + WATCH_SLACK;
         while !self.seen.known_good.get(release).copied().unwrap_or(false) {
             self.second().await;
             if self.seen.ordered.is_some() {
@@ -294,7 +297,8 @@ impl<'a> Script<'a> {
         loop {
             self.second().await;
             if recovered.is_none() && self.seen.restored.is_some() && self.is_well() {
-                let since = self.now().saturating_sub(Duration::from_secs(RECOVERED_SECONDS as u64));
+                let first = self.now().saturating_sub(Duration::from_secs(RECOVERED_SECONDS as u64));
+                let since = self.seen.restored.map_or(first, |restored| first.max(restored));
                 self.note(format!("clients have been well for {RECOVERED_SECONDS}s")).await;
                 recovered = Some(since);
             }
@@ -404,7 +408,10 @@ impl<'a> Script<'a> {
                 seen.ordered.get_or_insert(now);
             }
             StageEvent::WentLive { release, .. } if release == FIRST && seen.ordered.is_some() => {
-                seen.restored.get_or_insert(now);
+                // A good second before it, by chance, is no recovery.
+                if seen.restored.replace(seen.restored.unwrap_or(now)).is_none() {
+                    seen.recent.clear();
+                }
             }
             StageEvent::Created { .. }
             | StageEvent::Listening { .. }

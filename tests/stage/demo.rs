@@ -1,0 +1,141 @@
+//! `outrigger demo` as a person runs it: every scenario ends well, and without the judge none that is bad does.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::process::{outrigger, processes_with};
+
+/// A demo ends by itself within three minutes.
+const DEMO_MAX: Duration = Duration::from_secs(180);
+/// Half the demo's own rate, for nine run at once.
+const RATE: &str = "50";
+
+/// What a demo that ran to its end left.
+struct Played {
+    code: Option<i32>,
+    events: Vec<Value>,
+    errors: String,
+}
+
+impl Played {
+    fn summary(&self) -> &Value {
+        self.events.last().unwrap_or_else(|| panic!("the demo printed nothing: {}", self.errors))
+    }
+
+    fn count(&self, event: &str) -> usize {
+        self.events.iter().filter(|line| line["event"] == event).count()
+    }
+}
+
+async fn play(scenario: &'static str, judge: &'static str) -> Played {
+    let dir = tempfile::tempdir().unwrap();
+    let kept = dir.path().join("kept").to_str().unwrap().to_owned();
+    let words = ["demo", "--scenario", scenario, "--judge", judge, "--rate", RATE, "--json", "--keep", &kept];
+    let ran = timeout(DEMO_MAX, outrigger(words).output()).await;
+    let ran = ran.unwrap_or_else(|_| panic!("the demo of {scenario} took longer than {DEMO_MAX:?}")).unwrap();
+    // The demo itself has ended, so what still names its files was left behind.
+    let left = processes_with(&kept);
+    assert!(left.is_empty(), "left by the demo of {scenario}: {left:#?}");
+    no_panic_in_the_logs(scenario, Path::new(&kept));
+    let lines = String::from_utf8(ran.stdout).unwrap();
+    let events = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    Played { code: ran.status.code(), events, errors: String::from_utf8_lossy(&ran.stderr).into_owned() }
+}
+
+fn no_panic_in_the_logs(scenario: &str, kept: &Path) {
+    for deployment in std::fs::read_dir(kept).unwrap().flatten() {
+        let log = std::fs::read_to_string(deployment.path().join("agent.log")).unwrap_or_default();
+        let panicked: Vec<&str> = log.lines().filter(|line| line.contains("panicked at")).collect();
+        assert!(panicked.is_empty(), "{scenario}, {}: {panicked:#?}", deployment.path().display());
+    }
+}
+
+fn check_form(scenario: &str, played: &Played) {
+    let first = &played.events[0];
+    assert_eq!((first["event"].as_str(), first["scenario"].as_str()), (Some("began"), Some(scenario)));
+    for line in &played.events {
+        assert!(line["t"].is_number() && line["event"].is_string(), "{scenario}: {line}");
+    }
+    assert_eq!(played.count("summary"), 1, "{scenario}");
+    let summary = played.summary();
+    assert_eq!(summary["event"], "summary", "{scenario}: the summary is last");
+    let names = [
+        "scenario",
+        "judge",
+        "ok",
+        "reason",
+        "requests",
+        "failed",
+        "timed_out",
+        "failed_share",
+        "rollbacks",
+        "onset",
+        "time_to_verdict",
+        "time_to_recovery",
+        "took",
+    ];
+    for name in names {
+        assert!(summary.get(name).is_some(), "{scenario}: the summary has no `{name}`: {summary}");
+    }
+    assert!(summary["requests"].as_u64().unwrap() > 0, "{scenario}: {summary}");
+}
+
+fn check_judged(scenario: &str, played: &Played) {
+    let summary = played.summary();
+    let told = format!("{scenario}: {summary}\n{}", played.errors);
+    assert_eq!((played.code, &summary["ok"]), (Some(0), &Value::Bool(true)), "{told}");
+    assert_eq!(summary["reason"], Value::Null, "{told}");
+    if scenario == "good" {
+        assert_eq!((summary["rollbacks"].as_u64(), played.count("rollback_taken")), (Some(0), 0), "{told}");
+        assert!(
+            summary["time_to_verdict"].is_null() && summary["failed_share"].as_f64() < Some(0.02),
+            "{told}"
+        );
+        return;
+    }
+    assert_eq!((summary["rollbacks"].as_u64(), played.count("rollback_taken")), (Some(1), 1), "{told}");
+    let (verdict, recovery) = (summary["time_to_verdict"].as_f64(), summary["time_to_recovery"].as_f64());
+    let (verdict, recovery) = (verdict.expect(&told), recovery.expect(&told));
+    assert!(0.0 < verdict && verdict <= recovery && recovery < 100.0, "{told}");
+    let back = |line: &&Value| line["event"] == "record" && line["decision"] == "roll_back";
+    let ends: Vec<&Value> = played.events.iter().filter(back).collect();
+    assert_eq!(ends.last().expect(&told)["progress"], "succeeded", "{told}");
+    assert!(
+        ends.iter().all(|line| line["record"] == ends[0]["record"] && line["target"] == "v1"),
+        "{ends:#?}"
+    );
+    if scenario == "crash" {
+        let app_code = |line: &&Value| line["event"] == "exited" && line["code"] == 3;
+        assert_eq!(played.events.iter().filter(app_code).count(), 3, "the third crash is the last: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_scenario_of_the_demo_ends_well_and_without_the_judge_no_bad_one_does() {
+    let mut demos = JoinSet::new();
+    for scenario in ["good", "errors", "slow", "hang", "crash"] {
+        demos.spawn(async move { (scenario, true, play(scenario, "on").await) });
+    }
+    for scenario in ["errors", "slow", "hang", "crash"] {
+        demos.spawn(async move { (scenario, false, play(scenario, "off").await) });
+    }
+    // Each is said as it ends; a failure ends the test, and with it the others, whose processes go with them.
+    while let Some(played) = demos.join_next().await {
+        let (scenario, judged, played) = played.unwrap();
+        println!("judge {judged}: {}", played.summary());
+        check_form(scenario, &played);
+        if judged {
+            check_judged(scenario, &played);
+            continue;
+        }
+        let summary = played.summary();
+        let told = format!("{scenario} without the judge: {summary}\n{}", played.errors);
+        assert_eq!(played.code, Some(1), "{told}");
+        assert_eq!((&summary["ok"], summary["rollbacks"].as_u64()), (&Value::Bool(false), Some(0)), "{told}");
+        assert!(summary["reason"].as_str().is_some_and(|reason| reason.contains("v2")), "{told}");
+    }
+}
