@@ -86,7 +86,7 @@ fn watch(watch: &Value) -> String {
 fn mode(snapshot: &Value) -> String {
     let mut text = text_or(snapshot, "mode", "unknown");
     if let Some(platform) = snapshot.get("platform").and_then(Value::as_str) {
-        text.push_str(&format!(", platform {}", clean(platform)));
+        text.push_str(&format!(", platform {}", clean(platform).replace('_', "-")));
     }
     if let Some(pause) = snapshot.get("pause").filter(|pause| pause.is_object()) {
         let until = match pause.get("until") {
