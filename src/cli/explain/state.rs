@@ -24,7 +24,7 @@ pub fn status(snapshot: &Value) -> String {
     let baseline = snapshot.get("baseline").filter(|baseline| baseline.is_object());
     line("baseline", baseline.map_or_else(|| "none".to_owned(), words::baseline));
     for stream in snapshot.get("evidence").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
-        line("evidence", words::stream(stream));
+        line("evidence", words::stream(stream).replace("; ", "\n           "));
     }
     if let Some(decision) = snapshot.get("last_decision").filter(|decision| decision.is_object()) {
         line("decision", last_decision(decision));
