@@ -71,6 +71,6 @@ async fn a_second_agent_on_the_same_directory_is_refused_and_the_first_one_named
     let second = place.agent(&["--data", "data", "--", "touch", "ran"]).await;
     second.says(1, &["in use", &format!("process {}", first.pid()), "store.dir", "--data"]);
     assert!(!place.path("ran").exists(), "the second app ran");
-    let status = place.run(&["status", "--data", "data"], &[]).await;
-    assert_eq!(status.code, 0, "the first one lives: {status:?}");
+    let history = place.run(&["history", "--data", "data"], &[]).await;
+    assert_eq!(history.code, 0, "the first one lives: {history:?}");
 }
