@@ -31,6 +31,10 @@ pub(super) const INPUTS_MAX: usize = 16;
 const SEAL_EVERY: Duration = Duration::from_secs(1);
 /// A seal that comes so much too late says that the agent itself was stalled.
 const STALL_US: u64 = 500_000;
+/// An app that is not ready after this time is told of,
+const NOT_READY_AFTER: Duration = Duration::from_secs(3);
+/// and again and again.
+const NOT_READY_EVERY: Duration = Duration::from_secs(60);
 /// How long a record may take to become durable; then it counts as lost.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -141,7 +145,7 @@ impl Agent {
             ..(*plan).clone()
         }));
         self.enter(AppPhase::Ready);
-        info!(after = ?self.clock.uptime(), "app became ready");
+        info!(after_ms = self.clock.uptime().as_millis() as u64, "app became ready");
         self.step(Input::BecameReady).await;
     }
 
@@ -158,7 +162,25 @@ impl Agent {
         if late > STALL_US {
             warn!(late_us = late, "the agent was stalled, so this window is no evidence");
         }
+        if self.phase == AppPhase::Starting {
+            self.say_not_ready(self.sealed_us, self.clock.micros());
+        }
         self.seal_now(late > STALL_US).await;
+    }
+
+    /// Tells whoever waits for the app, once it has taken long and then at each interval. `since_us`: the last look.
+    fn say_not_ready(&self, since_us: u64, now_us: u64) {
+        let (first, every) = (NOT_READY_AFTER.as_micros() as u64, NOT_READY_EVERY.as_micros() as u64);
+        let told = |us: u64| u64::from(us >= first) + us / every;
+        if told(since_us) == told(now_us) {
+            return;
+        }
+        let (upstream, waited_s) = (&self.upstream, now_us / 1_000_000);
+        if self.app.is_some() {
+            warn!(%upstream, waited_s, "the app is not ready, so requests are answered 503: does it listen where PORT says?");
+        } else {
+            warn!(%upstream, waited_s, "the upstream is not ready, so requests are answered 503: is app.upstream right?");
+        }
     }
 
     /// Closes the open window, lets the engine weigh it, and publishes what may be seen.

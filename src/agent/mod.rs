@@ -63,7 +63,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The store could not be opened.
-    #[error("open the store")]
+    #[error("open the store (option `store.dir`)")]
     Store(#[source] crate::store::OpenError),
     /// The store could not be read.
     #[error("read what is remembered")]
@@ -86,6 +86,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// The option whose value is to be looked at.
+    pub const fn option(&self) -> Option<&'static str> {
+        match self {
+            Self::Bind { option, .. } => Some(option),
+            Self::Store(_) | Self::Socket { .. } | Self::Memory(_) => Some("store.dir"),
+            Self::DataPath(_) | Self::Spawn(_) | Self::Wait(_) | Self::Signals(_) | Self::FreePort(_) => None,
+        }
+    }
+
     /// The process's exit code: 126 and 127 as a shell's, 64 for what the configuration names wrongly, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -36,9 +36,9 @@ pub(super) fn check(args: &CheckArgs) -> ExitCode {
     };
     let faults = faults(args, &loaded);
     if args.json {
-        print_json(&loaded, &faults);
+        print_json(&args.config, &loaded, &faults);
     } else {
-        print_text(&loaded, &faults);
+        print_text(&args.config, &loaded, &faults);
     }
     match faults.iter().map(|f| f.code).max() {
         None => ExitCode::SUCCESS,
@@ -73,7 +73,7 @@ fn faults(args: &CheckArgs, loaded: &Loaded) -> Vec<Fault> {
     faults
 }
 
-fn print_json(loaded: &Loaded, faults: &[Fault]) {
+fn print_json(args: &ConfigArgs, loaded: &Loaded, faults: &[Fault]) {
     let options: serde_json::Map<String, serde_json::Value> = loaded
         .origins
         .iter()
@@ -89,13 +89,15 @@ fn print_json(loaded: &Loaded, faults: &[Fault]) {
         "ok": faults.is_empty(),
         "faults": texts,
         "warnings": loaded.warnings,
+        "runs": app(args, loaded),
         "options": options,
     });
     println!("{all}");
 }
 
-fn print_text(loaded: &Loaded, faults: &[Fault]) {
+fn print_text(args: &ConfigArgs, loaded: &Loaded, faults: &[Fault]) {
     let config = &loaded.config;
+    println!("app          {}", app(args, loaded));
     println!("public port  {}", config.listen.public);
     match config.listen.admin {
         Some(admin) => println!("admin port   {admin}"),
@@ -119,6 +121,16 @@ fn print_text(loaded: &Loaded, faults: &[Fault]) {
     }
     if faults.is_empty() {
         println!("\nno faults");
+    }
+}
+
+/// What `run` would stand before.
+fn app(args: &ConfigArgs, loaded: &Loaded) -> String {
+    let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
+    match (&loaded.config.app.upstream, words.is_empty()) {
+        (Some(authority), true) => format!("http://{authority}, run by others"),
+        (None, true) => "not told: `outrigger run` needs its command after `--`, or --upstream".to_owned(),
+        (Some(_) | None, false) => words.join(" "),
     }
 }
 

@@ -12,6 +12,7 @@ mod run;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 /// Wrong usage or configuration.
@@ -61,6 +62,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // A message that cannot be printed changes nothing about the exit code.
             let _ = error.print();
+            hint(&error);
             return if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS };
         }
     };
@@ -75,6 +77,19 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::DemoApp(args) => block_on(async { ended(demo::run_app(args).await) }),
         Command::DemoLeash(args) => ended(Err(demo::run_leash(&args))),
+    }
+}
+
+/// The commonest slip: the app's command without the `--` before it.
+fn hint(error: &clap::Error) {
+    let stray = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(text)) if !text.starts_with('-') => text,
+        Some(_) | None => return,
+    };
+    if error.kind() == ErrorKind::UnknownArgument {
+        eprintln!(
+            "\nIs `{stray}` the app? Its command stands behind `--`, as in: outrigger run -- node server.js"
+        );
     }
 }
 

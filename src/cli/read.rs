@@ -25,7 +25,7 @@ const ID_LEN_MAX: usize = 64;
 /// Where the agent is, and how to answer.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Agent {
-    /// The agent's data directory; its socket is in there
+    /// The agent's data directory; its socket is in there [default: as the configuration says, else .outrigger]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// The agent's configuration file, which names the data directory

@@ -26,7 +26,7 @@ pub(super) struct ConfigArgs {
     /// Where the app is, when it is not run as a child
     #[arg(long, value_name = "URL")]
     pub(super) upstream: Option<String>,
-    /// The data directory
+    /// The data directory [default: .outrigger, or on the platform's volume]
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
     /// The app's command and its arguments; `{port}` in an argument is replaced by the port it is to listen on
@@ -87,7 +87,8 @@ pub(super) fn run(args: RunArgs) -> ExitCode {
         eprintln!("outrigger: {fault}");
         return ExitCode::from(EXIT_USAGE);
     }
-    logs::start(&loaded.config.log);
+    logs::start(&loaded.config.log, clock, &env);
+    let origins = loaded.origins.clone();
     let job = Job { loaded, command: args.config.command, env, clock };
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -98,7 +99,11 @@ pub(super) fn run(args: RunArgs) -> ExitCode {
         Ok(code) => u8::try_from(code).unwrap_or(EXIT_FAILED),
         Err(error) => {
             let code = error.exit_code();
-            eprintln!("outrigger: {:#}", anyhow::Error::from(error));
+            let setting = error.option().and_then(|option| Some((option, origins.get(option)?)));
+            eprintln!("outrigger: could not {:#}", anyhow::Error::from(error));
+            if let Some((option, setting)) = setting {
+                eprintln!("  {option} = {} stands in: {}", setting.value, setting.origin);
+            }
             code
         }
     };

@@ -56,7 +56,13 @@ pub(super) fn explain(record: &Value) -> String {
         }],
     );
     let streams = record.get("evidence").and_then(Value::as_array);
-    section("By how much", streams.map_or_else(Vec::new, |all| all.iter().map(words::stream).collect()));
+    // In parts, for a terminal is narrow.
+    let in_parts = |stream| words::stream(stream).replace("; ", "\n    ");
+    let mut figures: Vec<String> = streams.map_or_else(Vec::new, |all| all.iter().map(in_parts).collect());
+    if !figures.is_empty() {
+        figures.push(how_to_read(record).to_owned());
+    }
+    section("By how much", figures);
     let reasons = record.get("reasons").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     section(
         "Why this decision",
@@ -86,6 +92,16 @@ fn happened(record: &Value) -> Vec<String> {
     };
     let at = time(record.get("at"));
     vec![first + ".", format!("Decided at {at}{}: {decision}.", age.unwrap_or_default())]
+}
+
+/// What the figures of evidence have to do with the verdict, for whoever has not met them before.
+fn how_to_read(record: &Value) -> &'static str {
+    let breach = record.get("verdict").and_then(|verdict| verdict.get("breach")).and_then(Value::as_str);
+    if breach.is_some_and(|breach| breach.starts_with("catastrophe")) {
+        "(The catastrophe rule decided. It looks at the last ticks only and does not wait for this evidence.)"
+    } else {
+        "(Evidence grows while a release does worse than allowed. It decides when it is enough by request and by tick.)"
+    }
 }
 
 fn done(record: &Value) -> Vec<String> {

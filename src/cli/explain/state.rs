@@ -24,7 +24,7 @@ pub fn status(snapshot: &Value) -> String {
     let baseline = snapshot.get("baseline").filter(|baseline| baseline.is_object());
     line("baseline", baseline.map_or_else(|| "none".to_owned(), words::baseline));
     for stream in snapshot.get("evidence").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
-        line("evidence", words::stream(stream));
+        line("evidence", words::stream(stream).replace("; ", "\n           "));
     }
     if let Some(decision) = snapshot.get("last_decision").filter(|decision| decision.is_object()) {
         line("decision", last_decision(decision));
@@ -86,7 +86,7 @@ fn watch(watch: &Value) -> String {
 fn mode(snapshot: &Value) -> String {
     let mut text = text_or(snapshot, "mode", "unknown");
     if let Some(platform) = snapshot.get("platform").and_then(Value::as_str) {
-        text.push_str(&format!(", platform {}", clean(platform)));
+        text.push_str(&format!(", platform {}", clean(platform).replace('_', "-")));
     }
     if let Some(pause) = snapshot.get("pause").filter(|pause| pause.is_object()) {
         let until = match pause.get("until") {

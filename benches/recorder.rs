@@ -1,0 +1,58 @@
+//! What an observation costs the data path, and what the seal costs the agent. Promise: under 50 ns an observation.
+
+use std::hint::black_box;
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use outrigger::engine::observation::{Method, Outcome, StatusClass};
+use outrigger::engine::time::Time;
+use outrigger::recorder::{Recorder, Shard};
+
+/// More than one, so that not every latency falls into the bucket that is warm.
+const LATENCIES: usize = 1024;
+
+fn main() {
+    divan::main();
+}
+
+/// Spread over 1 to 33 ms, the same in each run.
+fn latencies() -> Vec<u64> {
+    let mut rng = fastrand::Rng::with_seed(1);
+    (0..LATENCIES).map(|_| 1_000 + rng.u64(0..32_000)).collect()
+}
+
+fn observe(shard: &Shard, now_us: u64, latency_us: u64) {
+    let ticket = shard.arrived_whole(now_us);
+    shard.answered(&ticket, latency_us);
+    shard.end(ticket, Method::Get, StatusClass::Success, Outcome::Answered, now_us + latency_us);
+}
+
+/// A request from its arrival to its end, `LATENCIES` of them an iteration: divide by the items.
+#[divan::bench]
+fn observation(bencher: Bencher) {
+    let recorder = Recorder::new(1, Time::from_millis(0));
+    let shard = recorder.shards()[0].clone();
+    let latencies = latencies();
+    bencher.counter(ItemsCount::new(LATENCIES)).bench_local(|| {
+        for (i, &latency) in latencies.iter().enumerate() {
+            observe(black_box(&shard), i as u64, black_box(latency));
+        }
+    });
+}
+
+/// The end of a second in which so many requests were observed.
+#[divan::bench(args = [100, 1000, 10_000])]
+fn seal(bencher: Bencher, requests: u64) {
+    let latencies = latencies();
+    let filled = || {
+        let recorder = Recorder::new(1, Time::from_millis(0));
+        for (i, &latency) in (0..requests).zip(latencies.iter().cycle()) {
+            observe(&recorder.shards()[0], i, latency);
+        }
+        recorder
+    };
+    bencher.with_inputs(filled).bench_local_values(|mut recorder| {
+        let window = recorder.seal(Time::from_millis(1000), 1_000_000, false);
+        (recorder, window)
+    });
+}
