@@ -17,6 +17,7 @@ mod process;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use crate::agent::Agent;
 use crate::client::Client;
@@ -49,6 +50,7 @@ with_each_app! {
     bulk_passes_both_ways_unchanged_and_is_not_held_in_memory,
     events_and_websocket_messages_arrive_as_they_were_sent,
     a_drain_under_load_loses_nothing_that_the_app_took,
+    a_second_signal_ends_a_drain_at_once,
     a_restart_keeps_what_the_release_has_shown,
 }
 
@@ -119,7 +121,9 @@ async fn a_drain_under_load_loses_nothing_that_the_app_took(app: App) {
     eventually("the app has all slow requests", async || (agent.log.count("/slow") == HELD).then_some(()))
         .await;
     let answered = Arc::new(AtomicUsize::new(0));
-    let busy: Vec<_> = (0..BUSY).map(|_| tokio::spawn(client.until_refused(answered.clone()))).collect();
+    let kept = (0..BUSY).map(|_| tokio::spawn(client.until_refused(answered.clone())));
+    let anew = (0..BUSY).map(|_| tokio::spawn(client.anew_until_refused(answered.clone())));
+    let busy: Vec<_> = kept.chain(anew).collect();
     eventually("the load is under way", async || {
         (answered.load(Ordering::Relaxed) >= BUSY_ANSWERS_BEFORE).then_some(())
     })
@@ -128,11 +132,24 @@ async fn a_drain_under_load_loses_nothing_that_the_app_took(app: App) {
     for request in held {
         assert_eq!(request.await.expect("a request in flight is answered").0, 200);
     }
-    for connection in busy {
-        connection.await.expect("a connection ends without a torn answer");
+    for client in busy {
+        client.await.expect("a client is served or refused, and never sees a torn or failed answer");
     }
     assert_eq!(agent.ended().await, expected_exit(app).await, "the agent's exit code is the app's");
     assert_eq!(answered.load(Ordering::Relaxed) + HELD, agent.log.lines(), "answers of the app, its log");
+}
+
+/// The drain would last 20 s, and the answer takes half of that.
+async fn a_second_signal_ends_a_drain_at_once(app: App) {
+    const AT_ONCE: Duration = Duration::from_secs(5);
+    let mut agent = Agent::start(app).await;
+    let slow = tokio::spawn(Client::of(agent.public).get("/slow?ms=10000"));
+    eventually("the app has the slow request", async || (agent.log.count("/slow") == 1).then_some(())).await;
+    agent.terminate();
+    agent.said("draining").await;
+    agent.terminate();
+    tokio::time::timeout(AT_ONCE, agent.ended()).await.expect("the second signal cuts what is open");
+    assert!(slow.await.is_err(), "the slow request was cut");
 }
 
 async fn a_restart_keeps_what_the_release_has_shown(app: App) {

@@ -110,6 +110,8 @@ impl Agent {
         let mut seal = tokio::time::interval(SEAL_EVERY);
         seal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         seal.tick().await;
+        // The start is no stall, however long it took.
+        self.sealed_us = self.clock.micros();
         let mut reaper = std::pin::pin!(supervisor::reap(self.supervisor.own_children()));
         let readiness = Arc::clone(&self.readiness);
         let mut ready = std::pin::pin!(readiness.wait());

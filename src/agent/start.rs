@@ -97,9 +97,11 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
         ordering: false,
         sealed_us: clock.micros(),
     };
-    agent.perform(effects).await;
     agent.shared.update(agent.live(now));
+    // Before anything is written: a slow disk must not keep the app from starting.
     agent.start_app()?;
+    agent.perform(effects).await;
+    agent.shared.update(agent.live(clock.now()));
     Ok(agent)
 }
 

@@ -11,7 +11,6 @@ use std::task::{Poll, Waker};
 
 use crate::clock::Clock;
 use crate::engine::observation::{Method, Outcome, StatusClass};
-use crate::proxy::reply::Refusal;
 use crate::recorder::{Shard, Ticket};
 
 /// How far a request is.
@@ -137,11 +136,6 @@ impl Account {
     /// Closes the entry with the status of the head.
     pub(super) fn end(self, outcome: Outcome) {
         self.close(self.status, outcome);
-    }
-
-    /// Closes the entry with a reply of the agent's own.
-    pub(super) fn refuse(self, refusal: Refusal) {
-        self.close(StatusClass::of(refusal.status()), refusal.outcome());
     }
 
     fn close(&self, status: StatusClass, outcome: Outcome) {

@@ -77,8 +77,9 @@ pub(super) async fn fresh(worker: &Worker) -> Result<Lease, Refusal> {
                 waited_for_refusal = true;
                 tokio::time::sleep(REFUSED_WAIT).await;
             }
-            Phase::Serving => return Err(refusal),
-            Phase::Draining | Phase::Gone => return Err(Refusal::Draining),
+            // An app that has ended by itself is as much to blame as one that refuses.
+            Phase::Serving | Phase::Gone => return Err(refusal),
+            Phase::Draining => return Err(Refusal::Draining),
         }
     }
 }

@@ -80,8 +80,9 @@ async fn proxied(line: &Rc<Line>, request: Request<Incoming>) -> Response<ReplyB
         Ok(answer) => return relay(line, account, answer, asked),
         Err(refusal) => refusal,
     };
-    account.head(refusal.status(), refusal.outcome());
-    account.refuse(refusal);
+    let outcome = refusal.outcome_in(worker.plan.load().phase);
+    account.head(refusal.status(), outcome);
+    account.end(outcome);
     let mut reply = refusal.reply(&asked.method, Some(asked.id));
     if !whole {
         // The rest of the body is not waited for, so nothing may follow it.

@@ -211,6 +211,11 @@ impl DataPlane {
         self.control.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Cuts what is open, without waiting for it: a running [`DataPlane::finish`] then ends.
+    pub fn cut(&self) {
+        self.control.cut.cancel();
+    }
+
     /// Empties the accept queue, stops listening, lets every connection end its exchange, and after `deadline` cuts
     /// what is left, tunnels and streams among them, without a clean end.
     pub async fn finish(&self, deadline: Duration) -> Drained {

@@ -40,9 +40,9 @@ pub enum Phase {
     Starting,
     /// Ready: a refusal is the app's fault.
     Serving,
-    /// Told to end: a refusal is charged to the shutdown.
+    /// Told to end: a refusal, or an exchange that it breaks off, is charged to the shutdown.
     Draining,
-    /// Ended, and not to come back.
+    /// Ended by itself, and not to come back: a refusal is the app's fault.
     Gone,
 }
 

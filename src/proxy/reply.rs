@@ -10,6 +10,7 @@ use http::{Method, Response, StatusCode};
 use crate::engine::observation::Outcome;
 use crate::proxy::body::ReplyBody;
 use crate::proxy::headers::X_REQUEST_ID;
+use crate::proxy::plan::Phase;
 
 const X_OUTRIGGER_ERROR: HeaderName = HeaderName::from_static("x-outrigger-error");
 /// Seconds after which a client may try again where nothing of its request was executed.
@@ -82,6 +83,14 @@ impl Refusal {
     /// How the request is counted.
     pub(super) fn outcome(self) -> Outcome {
         self.row().2
+    }
+
+    /// The same, in a phase: an app that was told to end may break off what it had begun.
+    pub(super) fn outcome_in(self, phase: Phase) -> Outcome {
+        match self {
+            Self::BadReply | Self::Stale if phase == Phase::Draining => Outcome::Draining,
+            _ => self.outcome(),
+        }
     }
 
     /// Whether the client's connection ends with this reply: what follows on it could be read differently, or the

@@ -242,9 +242,10 @@ async fn converse(line: &Rc<Line>, tap: Tap) {
     };
     let tunnel = line.tunnel.take();
     if let Some(tunnel) = tunnel {
-        tunnel.run().await;
+        Box::pin(tunnel.run()).await;
     } else if unread && let Some(parts) = connection.into_parts() {
-        linger(parts.io.into_inner(), stop).await;
+        // Boxed, lest its buffer be a part of every idle connection.
+        Box::pin(linger(parts.io.into_inner(), stop)).await;
     }
 }
 

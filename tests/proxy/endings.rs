@@ -54,12 +54,32 @@ fn a_refused_connection_is_charged_by_phase() {
         (Phase::Starting, "upstream-not-ready", Outcome::NotReady),
         (Phase::Serving, "upstream-unreachable", Outcome::AppUnreachable),
         (Phase::Draining, "draining", Outcome::Draining),
-        (Phase::Gone, "draining", Outcome::Draining),
+        (Phase::Gone, "upstream-unreachable", Outcome::AppUnreachable),
     ] {
         let rig = Rig::with(port, phase, |s| s.hold = Duration::from_millis(60));
         let reply = rig.ask(GET);
         assert_eq!((reply.status(), header(&reply.head, "x-outrigger-error")), ("503", vec![code]));
         assert_eq!(header(&reply.head, "retry-after"), ["1"]);
+        assert_eq!(rig.seen_after(1).of(outcome), 1, "{phase:?}");
+    }
+}
+
+#[test]
+fn what_an_app_breaks_off_when_it_was_told_to_end_is_the_shutdowns() {
+    for (phase, outcome) in [
+        (Phase::Serving, Outcome::AppBadReply),
+        (Phase::Draining, Outcome::Draining),
+        (Phase::Gone, Outcome::AppBadReply),
+    ] {
+        let port = app(|mut stream| {
+            read_head(&mut stream);
+        });
+        let rig = Rig::with(port, phase, |_| {});
+        let reply = rig.ask(GET);
+        assert_eq!(
+            (reply.status(), header(&reply.head, "x-outrigger-error")),
+            ("502", vec!["upstream-bad-reply"])
+        );
         assert_eq!(rig.seen_after(1).of(outcome), 1, "{phase:?}");
     }
 }

@@ -11,8 +11,9 @@ use crate::client::Client;
 use crate::kit::App;
 use crate::process::{AccessLog, Process, environment, eventually};
 
-/// Time to drain; and judging begins at once, for what a release shows in its warm-up is not kept.
-const CONFIG: &str = "[app]\ndrain = \"20s\"\n[judge]\nwarm_up = \"0s\"\nwarm_up_requests = 0\n";
+/// Time to drain; and a watch that is over soon, for a release's baseline is kept from then on.
+const CONFIG: &str = "[app]\ndrain = \"20s\"\n\
+    [judge]\nwatch = \"5s\"\nknown_good_requests = 100\nwarm_up = \"0s\"\nwarm_up_requests = 0\n";
 
 pub(crate) struct Agent {
     pub(crate) public: SocketAddr,
@@ -80,6 +81,12 @@ impl Agent {
             fs::read_to_string(format!("/proc/{}/status", self.process.id())).expect("the agent runs");
         let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("Linux tells the peak");
         line.trim().trim_end_matches(" kB").trim().parse().expect("it is a number of KiB")
+    }
+
+    /// Waits until the agent has logged `message`.
+    pub(crate) async fn said(&mut self, message: &str) {
+        let looked_for = format!("\"message\":\"{message}\"");
+        self.process.hear(message, |line| line.contains(&looked_for).then_some(())).await;
     }
 
     pub(crate) fn terminate(&self) {

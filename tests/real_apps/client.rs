@@ -73,9 +73,22 @@ impl Client {
             let Ok(response) = sender.send_request(asked).await else { return };
             let status = response.status();
             response.into_body().collect().await.expect("an answer that begins also ends");
-            if status != 200 {
-                return;
-            }
+            assert_eq!(status, 200, "what is asked on an open connection reaches the app");
+            answered.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Asks on connections that are new each time, until none is accepted any more.
+    pub(crate) async fn anew_until_refused(self, answered: Arc<AtomicUsize>) {
+        for _ in 0..REQUESTS_UNTIL_REFUSED_MAX {
+            let Ok(stream) = TcpStream::connect(self.0).await else { return };
+            let (mut sender, connection) =
+                handshake(TokioIo::new(stream)).await.expect("a fresh connection is good");
+            tokio::spawn(connection);
+            // One that the kernel took in the moment in which the port was closed was accepted by nobody.
+            let asked = answer(&mut sender, request(Method::GET, "/hello", Bytes::new()));
+            let Ok((status, _)) = asked.await else { return };
+            assert_eq!(status, 200, "what is asked on an accepted connection reaches the app");
             answered.fetch_add(1, Ordering::Relaxed);
         }
     }
