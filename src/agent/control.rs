@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -22,21 +23,23 @@ use crate::platform::Platform;
 use crate::prober::Readiness;
 use crate::proxy::{DataPlane, Phase, Plan, Upstream};
 use crate::recorder::Recorder;
-use crate::store::{Store, Write};
+use crate::store::{ReadError, Store, Write};
 use crate::supervisor::{self, App, Received, Signals, Supervisor};
 
 /// Facts from tasks that wait for the loop. Each task sends one and ends, and there are two kinds; it never fills.
 pub(super) const INPUTS_MAX: usize = 16;
 /// How often windows are sealed.
-const SEAL_EVERY: Duration = Duration::from_secs(1);
+pub(super) const SEAL_EVERY: Duration = Duration::from_secs(1);
 /// A seal that comes so much too late says that the agent itself was stalled.
 const STALL_US: u64 = 500_000;
 /// An app that is not ready after this time is told of,
 const NOT_READY_AFTER: Duration = Duration::from_secs(3);
 /// and again and again.
 const NOT_READY_EVERY: Duration = Duration::from_secs(60);
-/// How long a record may take to become durable; then it counts as lost.
-const RECORD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an intent or a pause may take to become durable; then an intent counts as lost.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(4);
+/// How often a pause that could not be written down is tried again.
+const PAUSE_RETRY: Duration = Duration::from_secs(1);
 
 /// Where the app is in its life.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +65,7 @@ pub(super) struct Agent {
     pub(super) engine: Engine,
     pub(super) recorder: Recorder,
     pub(super) plan: Arc<ArcSwap<Plan>>,
-    pub(super) data_path: DataPlane,
+    pub(super) data_path: Arc<DataPlane>,
     pub(super) store: Store,
     pub(super) platform: Arc<dyn Platform>,
     pub(super) shared: Arc<admin::Shared>,
@@ -78,6 +81,8 @@ pub(super) struct Agent {
     /// An order to the platform is under way.
     pub(super) ordering: bool,
     pub(super) sealed_us: u64,
+    /// Writes the pause down, where that failed at once.
+    pub(super) pause_keeper: Option<JoinHandle<()>>,
 }
 
 /// What woke the loop.
@@ -195,6 +200,14 @@ impl Agent {
         self.shared.publish(self.live(now), &window);
     }
 
+    /// Closes the open window for the totals only: nothing is judged.
+    pub(super) fn count(&mut self) {
+        let (now, now_us) = (self.clock.now(), self.clock.micros());
+        self.sealed_us = now_us;
+        let window = self.recorder.seal(now, now_us, false);
+        self.shared.publish(self.live(now), &window);
+    }
+
     pub(super) async fn heard(&mut self, input: Input) {
         match &input {
             Input::PlatformAnswered { .. } => self.asking = false,
@@ -217,50 +230,74 @@ impl Agent {
         self.shared.update(self.live(now));
     }
 
-    /// Carries out effects in order. A lost record is a fact that the engine hears at once; it can follow from one order
-    /// only, so this ends.
+    /// Carries out effects in order. Nothing here waits for the disk but an intent, which must be durable before its order
+    /// is given, and a pause, which a person must be able to rely on; all else is queued in the same order.
     pub(super) async fn perform(&mut self, effects: Vec<Effect>) {
-        let mut lost = None;
-        for effect in effects {
+        let mut effects = effects.into_iter().peekable();
+        while let Some(effect) = effects.next() {
             match effect {
-                Effect::Record(record) => {
-                    log_record(&record);
-                    let id = record.id.clone();
-                    lost = if self.keep(Write::Record(record)).await { None } else { Some(id) };
-                }
-                Effect::RollBack(order) => match lost.take() {
-                    Some(record) => self.record_lost(record).await,
-                    None if !self.store.status().durable => self.record_lost(order.record).await,
-                    None => self.roll_back(order),
+                Effect::Record(record) => match effects.next_if(|next| matches!(next, Effect::RollBack(_))) {
+                    Some(Effect::RollBack(order)) => self.intend(record, order).await,
+                    _ => self.note(record),
                 },
+                Effect::RollBack(order) => self.record_lost(order.record),
                 Effect::AskPlatform { record, .. } => self.ask(record),
-                Effect::KeepTick(release, tick) => {
-                    self.store.try_write(Write::Tick(release, tick));
-                }
-                Effect::KeepBaseline(baseline) => {
-                    self.store.try_write(Write::Baseline(baseline));
-                }
-                Effect::KeepRelease(release) => {
-                    self.keep(Write::Release(release)).await;
-                }
-                Effect::KeepPause(pause) => {
-                    self.keep(Write::Pause(pause)).await;
-                }
+                Effect::KeepTick(release, tick) => self.queue(Write::Tick(release, tick)),
+                Effect::KeepBaseline(baseline) => self.queue(Write::Baseline(baseline)),
+                Effect::KeepRelease(release) => self.queue(Write::Release(release)),
+                Effect::KeepPause(pause) => self.keep_pause(pause).await,
                 Effect::SetSlowMark(mark) => self.recorder.set_slow_mark(mark),
             }
         }
     }
 
-    async fn record_lost(&mut self, record: RecordId) {
+    /// An intent and its order: the order is given only when the intent will survive us, and not by a release that is
+    /// being replaced.
+    async fn intend(&mut self, record: Record, order: Order) {
+        let may_act = self.store.status().durable && self.phase != AppPhase::Draining;
+        if may_act && self.keep(Write::Record(record.clone())).await {
+            log_record(&record);
+            self.roll_back(order);
+        } else {
+            self.record_lost(record.id);
+        }
+    }
+
+    /// The engine withdraws the decision; what it says to that is only to be written down.
+    fn record_lost(&mut self, record: RecordId) {
         error!(%record, "the intent could not be made durable, so nothing was ordered");
         let now = self.clock.now();
-        let effects = self.engine.step(now, Input::RecordLost { record });
-        for effect in effects {
+        for effect in self.engine.step(now, Input::RecordLost { record }) {
             if let Effect::Record(record) = effect {
-                log_record(&record);
-                self.keep(Write::Record(record)).await;
+                self.note(record);
             }
         }
+    }
+
+    fn note(&self, record: Record) {
+        log_record(&record);
+        self.queue(Write::Record(record));
+    }
+
+    /// What is dropped at a full queue is counted by the store and shown.
+    fn queue(&self, write: Write) {
+        self.store.try_write(write);
+    }
+
+    /// Waits until the pause is durable; where that takes too long it is tried until it is, or until the next one.
+    async fn keep_pause(&mut self, pause: Option<Pause>) {
+        if let Some(keeper) = self.pause_keeper.take() {
+            keeper.abort();
+        }
+        if self.keep(Write::Pause(pause.clone())).await {
+            return;
+        }
+        let store = self.store.clone();
+        self.pause_keeper = Some(tokio::spawn(async move {
+            while store.write(Write::Pause(pause.clone())).await.is_err() {
+                tokio::time::sleep(PAUSE_RETRY).await;
+            }
+        }));
     }
 
     /// Writes and waits until it is durable; false, and logged, when it is not.
@@ -300,7 +337,7 @@ impl Agent {
         });
     }
 
-    async fn obey(&mut self, command: Command) {
+    pub(super) async fn obey(&mut self, command: Command) {
         match command {
             Command::Pause { by, reason, until, reply } => {
                 let since = self.clock.now();
@@ -313,30 +350,30 @@ impl Agent {
             }
             Command::Records { limit, before, reply } => {
                 let store = self.store.clone();
-                tokio::spawn(async move {
-                    let read = store.records(limit, before).await;
-                    let _ = reply.send(read.map_err(|error| error.to_string()));
-                });
+                answer(reply, async move { store.records(limit, before).await });
             }
             Command::Record { id, reply } => {
                 let store = self.store.clone();
-                tokio::spawn(async move {
-                    let read = store.record(id.as_str()).await;
-                    let _ = reply.send(read.map_err(|error| error.to_string()));
-                });
+                answer(reply, async move { store.record(id.as_str()).await });
             }
         }
     }
 
     /// Whether what a person asked for will survive a restart.
     fn durably(&self) -> Result<(), String> {
-        match self.store.status().last_error {
-            Some(error) => Err(format!("in force, but it may not survive a restart: {error}")),
-            None => Ok(()),
+        if !self.store.status().durable {
+            return Err("in force, but only until the agent ends: its store is in memory".to_owned());
+        }
+        match &self.pause_keeper {
+            Some(keeper) if !keeper.is_finished() => {
+                Err("in force, but not written down yet: the store does not take it; it is tried on"
+                    .to_owned())
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
-    fn relay(&self, signal: supervisor::Signal) {
+    pub(super) fn relay(&self, signal: supervisor::Signal) {
         let Some(app) = &self.app else { return };
         match app.signal(signal) {
             Ok(()) => info!(signal = signal.as_str(), "signal relayed to the app"),
@@ -351,6 +388,19 @@ pub(super) async fn ended(app: &mut Option<App>) -> std::io::Result<Exit> {
         Some(app) => app.wait().await,
         None => std::future::pending().await,
     }
+}
+
+/// Reads for somebody, until they no longer wait.
+fn answer<T: Send + 'static>(
+    mut reply: admin::Reply<T>,
+    read: impl Future<Output = Result<T, ReadError>> + Send + 'static,
+) {
+    tokio::spawn(async move {
+        tokio::select! {
+            () = reply.closed() => {}
+            read = read => drop(reply.send(read.map_err(|error| error.to_string()))),
+        }
+    });
 }
 
 /// Which variables the child does not get, besides the agent's own.

@@ -14,7 +14,6 @@ mod shutdown;
 mod start;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use crate::clock::Clock;
 use crate::config::Loaded;
@@ -53,21 +52,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// The control socket could not be made.
-    #[error("make the control socket `{path}`")]
-    Socket {
-        /// Its path.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
     /// The store could not be opened.
     #[error("open the store (option `store.dir`)")]
     Store(#[source] crate::store::OpenError),
-    /// The store could not be read.
-    #[error("read what is remembered")]
-    Memory(#[source] crate::store::ReadError),
     /// The data path could not be started.
     #[error("start the data path")]
     DataPath(#[source] crate::proxy::StartError),
@@ -90,7 +77,7 @@ impl Error {
     pub const fn option(&self) -> Option<&'static str> {
         match self {
             Self::Bind { option, .. } => Some(option),
-            Self::Store(_) | Self::Socket { .. } | Self::Memory(_) => Some("store.dir"),
+            Self::Store(_) => Some("store.dir"),
             Self::DataPath(_) | Self::Spawn(_) | Self::Wait(_) | Self::Signals(_) | Self::FreePort(_) => None,
         }
     }
@@ -102,8 +89,6 @@ impl Error {
             Self::Store(error) if error.is_misconfigured() => 64,
             Self::Store(_)
             | Self::Bind { .. }
-            | Self::Socket { .. }
-            | Self::Memory(_)
             | Self::DataPath(_)
             | Self::Wait(_)
             | Self::Signals(_)

@@ -2,55 +2,87 @@
 //!
 //! The order of a drain of D: from the first moment replies ask clients to close, while the port still accepts, for the
 //! edge may route here for some seconds more. After a third of D (five seconds at most), or when no request has come for
-//! two, the app is told to end: most apps stop accepting then, so telling them earlier would turn late arrivals into
-//! refusals. So the port is closed first, its backlog served, and the app is told when the last open request has ended, or
-//! a little later: streams end only when the app ends them. Two seconds before D is over what is still open is cut, one
-//! second before it the app is killed. A second signal skips to the cut.
+//! two, the port is closed, its backlog first. The app is told to end when the last open request has ended, or a little
+//! later: most apps stop accepting then, so telling them earlier would turn late arrivals into refusals, and streams end
+//! only when the app ends them. Shortly before D is over what is still open is cut, and then the app is killed. A second
+//! signal skips to the cut.
+//!
+//! People are answered and totals are counted to the end, but nothing is judged any more and nothing new is ordered: a
+//! release that is being replaced has no say about its successor.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::agent::Error;
-use crate::agent::control::{Agent, AppPhase, ended};
+use crate::agent::control::{Agent, AppPhase, SEAL_EVERY, ended};
 use crate::engine::Input;
 use crate::engine::record::Exit;
-use crate::proxy::{Phase, Plan};
-use crate::supervisor::{self, App, Received, Signal};
+use crate::proxy::{Drained, Phase, Plan};
+use crate::supervisor::{self, Received, Signal};
 
-/// The app is told to end after this at the latest.
-const FORWARD_MAX: Duration = Duration::from_secs(5);
+/// The port is closed after this at the latest.
+const OPEN_MAX: Duration = Duration::from_secs(5);
 /// Without requests for so long nobody routes here any more.
 const QUIET: Duration = Duration::from_secs(2);
 /// Before the drain's end, what is open is cut,
 const CUT_BEFORE: Duration = Duration::from_secs(2);
-/// and the app is killed.
+/// and the app is killed. In a short drain both come later: at three and four fifths of it.
 const KILL_BEFORE: Duration = Duration::from_secs(1);
-/// How long open requests are given when the app has ended: their replies are errors by now.
-const AFTER_THE_APP: Duration = Duration::from_secs(1);
-/// How often the drain looks around.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long the agent waits for the answer to an order that is under way when it has to end; beyond that the next agent
-/// asks the platform.
-const ORDER_GRACE: Duration = Duration::from_secs(15);
 /// After the port is closed, open requests are given this share of the drain, and at most so long, before the app is
 /// told to end although some are still open.
 const TELL_SHARE: u32 = 6;
 const TELL_MAX: Duration = Duration::from_secs(2);
-/// How long the store may take to write what is queued and close; a disk that hangs must not keep the agent from ending.
-const STORE_GRACE: Duration = Duration::from_secs(5);
+/// How long open requests are given when the app has ended: their replies are errors by now.
+const AFTER_THE_APP: Duration = Duration::from_secs(1);
+/// How often the drain looks around.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long the agent waits for the answer to an order that is under way when the app has ended; beyond that the next
+/// agent asks the platform.
+const ORDER_GRACE: Duration = Duration::from_secs(15);
+/// How long the store may take to write what is queued, and what the app left behind to end. A disk that hangs must not
+/// keep the agent from ending.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
 
-/// How a part of the drain ended.
-#[derive(Debug, PartialEq)]
-enum Lingered {
-    /// Its time was over, or nothing was left to wait for.
-    Enough,
-    /// A second signal came.
-    Hurried,
-    /// The app ended.
-    AppEnded(Exit),
+/// How far a drain has come. Times are counted from its beginning.
+struct Drain {
+    cut_at: Duration,
+    kill_at: Duration,
+    open_max: Duration,
+    tell_after: Duration,
+    /// Set when the port is closed: the data path ends what is open.
+    closing: Option<(Duration, JoinHandle<Drained>)>,
+    drained: bool,
+    told: bool,
+    killed: bool,
+    hurried: bool,
+    exit: Option<Exit>,
+}
+
+impl Drain {
+    fn of(total: Duration) -> Self {
+        Self {
+            cut_at: total - CUT_BEFORE.min(total * 2 / 5),
+            kill_at: total - KILL_BEFORE.min(total / 5),
+            open_max: (total / 3).min(OPEN_MAX),
+            tell_after: (total / TELL_SHARE).min(TELL_MAX),
+            closing: None,
+            drained: false,
+            told: false,
+            killed: false,
+            hurried: false,
+            exit: None,
+        }
+    }
+
+    /// A second signal: everything that is still to come, comes now.
+    fn hurry(&mut self, elapsed: Duration) {
+        self.hurried = true;
+        self.cut_at = self.cut_at.min(elapsed);
+        self.kill_at = self.kill_at.min(elapsed + KILL_BEFORE);
+    }
 }
 
 impl Agent {
@@ -59,7 +91,7 @@ impl Agent {
     pub(super) async fn app_ended(mut self, exit: Exit) -> Result<i32, Error> {
         let code = supervisor::exit_code(exit);
         let out_of_memory = self.app.as_ref().is_some_and(|app| app.ran_out_of_memory(exit));
-        set_phase(&self.plan, Phase::Gone);
+        self.set_phase(Phase::Gone);
         self.enter(AppPhase::Gone(format!("ended with code {code}")));
         if exit.is_crash() {
             warn!(code, out_of_memory, "app ended unexpectedly");
@@ -69,158 +101,137 @@ impl Agent {
         self.seal_now(false).await;
         self.step(Input::Exited(exit)).await;
         self.await_order(ORDER_GRACE).await;
-        let drained = self.data_path.finish(AFTER_THE_APP).await;
-        if drained.cut > 0 {
-            warn!(connections = drained.cut, "connections were cut");
-        }
+        say_cut(self.data_path.finish(AFTER_THE_APP).await);
         self.close().await;
         Ok(code)
     }
 
     /// A signal asked for the end.
     pub(super) async fn stop(mut self, signal: Signal) -> Result<i32, Error> {
-        let drain = self.config.app.drain;
-        info!(signal = signal.as_str(), drain = %humantime::format_duration(drain), "draining");
+        let total = self.config.app.drain;
+        info!(signal = signal.as_str(), drain = %humantime::format_duration(total), "draining");
         self.enter(AppPhase::Draining);
         self.data_path.begin_drain();
         let began = self.clock.uptime();
-        let lingered = self.linger(drain).await?;
-        let left = |agent: &Self, before: Duration| {
-            drain.saturating_sub(before).saturating_sub(agent.clock.uptime().saturating_sub(began))
-        };
-        let cut_after = left(&self, CUT_BEFORE);
-        let tell_after = (drain / TELL_SHARE).min(TELL_MAX).min(cut_after);
-        let finished = self.finish(lingered, tell_after, cut_after).await?;
-        let exit = match finished {
-            Lingered::AppEnded(exit) => Some(exit),
-            Lingered::Enough => self.await_end(left(&self, KILL_BEFORE)).await?,
-            Lingered::Hurried => self.await_end(KILL_BEFORE.min(left(&self, KILL_BEFORE))).await?,
-        };
-        self.seal_now(false).await;
-        self.await_order(ORDER_GRACE.min(left(&self, KILL_BEFORE))).await;
+        let mut drain = Drain::of(total);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut count = tokio::time::interval(SEAL_EVERY);
+        loop {
+            let elapsed = self.clock.uptime().saturating_sub(began);
+            tokio::select! {
+                biased;
+                signal = self.signals.next() => match signal {
+                    Received::Stop(_) => drain.hurry(elapsed),
+                    Received::Relay(signal) => self.relay(signal),
+                },
+                exit = ended(&mut self.app), if drain.exit.is_none() => {
+                    drain.exit = Some(exit.map_err(Error::Wait)?);
+                    self.set_phase(Phase::Draining);
+                }
+                drained = closed(&mut drain.closing), if !drain.drained => {
+                    drain.drained = true;
+                    say_cut(drained);
+                }
+                Some(input) = self.inputs.recv() => self.heard(input).await,
+                Some(command) = self.commands.recv() => self.obey(command).await,
+                _ = count.tick() => self.count(),
+                _ = look.tick() => {}
+            }
+            let elapsed = self.clock.uptime().saturating_sub(began);
+            self.advance(&mut drain, elapsed)?;
+            if drain.drained && (drain.exit.is_some() || self.app.is_none()) {
+                break;
+            }
+        }
+        self.count();
+        let left = drain.kill_at.saturating_sub(self.clock.uptime().saturating_sub(began));
+        self.await_order(ORDER_GRACE.min(left)).await;
         self.close().await;
-        let code = exit.map_or(0, supervisor::exit_code);
+        let code = drain.exit.map_or(0, supervisor::exit_code);
         info!(code, "drained");
         Ok(code)
     }
 
-    /// Goes on accepting until a third of the drain is over or nobody comes any more. Returns early when the app ends or
-    /// a second signal comes.
-    async fn linger(&mut self, drain: Duration) -> Result<Lingered, Error> {
-        let most = (drain / 3).min(FORWARD_MAX);
-        let began = self.clock.uptime();
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        while self.clock.uptime().saturating_sub(began) < most {
-            tokio::select! {
-                _ = look.tick() => {}
-                exit = ended(&mut self.app) => return Ok(Lingered::AppEnded(exit.map_err(Error::Wait)?)),
-                signal = self.signals.next() => if let Received::Stop(_) = signal {
-                    return Ok(Lingered::Hurried);
-                },
-            }
-            let quiet = self.clock.micros().saturating_sub(self.data_path.last_arrival_us());
-            if Duration::from_micros(quiet) >= QUIET {
-                break;
-            }
+    /// Does what is due in a drain after `elapsed`.
+    fn advance(&mut self, drain: &mut Drain, elapsed: Duration) -> Result<(), Error> {
+        let quiet = self.clock.micros().saturating_sub(self.data_path.last_arrival_us());
+        let nobody_comes = Duration::from_micros(quiet) >= QUIET;
+        let closes = elapsed >= drain.open_max || nobody_comes || drain.exit.is_some() || drain.hurried;
+        if drain.closing.is_none() && closes {
+            let data_path = Arc::clone(&self.data_path);
+            let left = drain.cut_at.saturating_sub(elapsed);
+            drain.closing = Some((elapsed, tokio::spawn(async move { data_path.finish(left).await })));
         }
-        Ok(Lingered::Enough)
-    }
-
-    /// Closes the port and waits for what is open, at most `cut_after`. The app is told to end when nothing is open any
-    /// more, after `tell_after` at the latest; meanwhile it may end by itself.
-    async fn finish(
-        &mut self,
-        mut so_far: Lingered,
-        tell_after: Duration,
-        cut_after: Duration,
-    ) -> Result<Lingered, Error> {
-        if so_far == Lingered::Hurried {
+        let Some((closed_at, _)) = drain.closing else { return Ok(()) };
+        if elapsed >= drain.cut_at && !drain.drained {
             self.data_path.cut();
         }
-        let (data_path, plan, app, signals) = (&self.data_path, &self.plan, &mut self.app, &mut self.signals);
-        let mut finishing = std::pin::pin!(data_path.finish(cut_after));
-        let mut telling = std::pin::pin!(tokio::time::sleep(tell_after));
-        let mut told = false;
-        let drained = loop {
-            let has_ended = matches!(so_far, Lingered::AppEnded(_));
-            tokio::select! {
-                drained = &mut finishing => break drained,
-                () = &mut telling, if !told => {
-                    told = true;
-                    tell(plan, app.as_ref().filter(|_| !has_ended));
-                }
-                exit = ended(app), if !has_ended => {
-                    so_far = Lingered::AppEnded(exit.map_err(Error::Wait)?);
-                    set_phase(plan, Phase::Draining);
-                }
-                signal = signals.next() => if let Received::Stop(_) = signal {
-                    data_path.cut();
-                    if !has_ended {
-                        so_far = Lingered::Hurried;
-                    }
-                },
-            }
-        };
-        if !told {
-            tell(plan, app.as_ref().filter(|_| !matches!(so_far, Lingered::AppEnded(_))));
+        let tells = drain.drained || drain.hurried || elapsed >= closed_at + drain.tell_after;
+        if !drain.told && tells {
+            drain.told = true;
+            self.set_phase(Phase::Draining);
+            self.relay(Signal::SIGTERM);
         }
-        if drained.cut > 0 {
-            warn!(connections = drained.cut, "connections were cut");
+        if let (Some(app), None, false) = (&self.app, drain.exit, drain.killed)
+            && elapsed >= drain.kill_at
+        {
+            drain.killed = true;
+            warn!(pid = app.pid(), "the app did not end in time and is killed");
+            app.kill().map_err(Error::Wait)?;
         }
-        Ok(so_far)
+        Ok(())
     }
 
-    async fn await_end(&mut self, grace: Duration) -> Result<Option<Exit>, Error> {
-        let Some(app) = &mut self.app else { return Ok(None) };
-        if let Ok(exit) = tokio::time::timeout(grace, app.wait()).await {
-            return exit.map(Some).map_err(Error::Wait);
-        }
-        warn!(pid = app.pid(), "the app did not end in time and is killed");
-        app.kill().map_err(Error::Wait)?;
-        app.wait().await.map(Some).map_err(Error::Wait)
+    fn set_phase(&self, phase: Phase) {
+        let plan = self.plan.load_full();
+        self.plan.store(Arc::new(Plan { phase, ..(*plan).clone() }));
     }
 
     /// An order that is under way may still be answered; its answer is worth a record.
     async fn await_order(&mut self, grace: Duration) {
-        if !self.ordering {
-            return;
-        }
-        match tokio::time::timeout(grace, self.inputs.recv()).await {
-            Ok(Some(input)) => self.heard(input).await,
-            Ok(None) | Err(_) => {
-                warn!(
-                    "an order to the platform is still under way; the next agent will ask what became of it"
-                );
+        let answered = async {
+            while self.ordering {
+                match self.inputs.recv().await {
+                    Some(input) => self.heard(input).await,
+                    None => break,
+                }
             }
+        };
+        if tokio::time::timeout(grace, answered).await.is_err() {
+            warn!("an order to the platform is still under way; the next agent will ask what became of it");
         }
     }
 
     async fn close(self) {
-        if let Some(app) = &self.app
-            && let Err(error) = app.end_stragglers().await
-        {
-            warn!(
-                error = &error as &dyn std::error::Error,
-                "processes that the app left behind could not be ended"
-            );
-        }
+        let stragglers = async {
+            let Some(app) = &self.app else { return };
+            if let Err(error) = app.end_stragglers().await {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "processes that the app left behind could not be ended"
+                );
+            }
+        };
         self.shutdown.cancel();
-        if tokio::time::timeout(STORE_GRACE, self.store.close()).await.is_err() {
-            warn!(grace = ?STORE_GRACE, "the store did not close in time; what was not written is lost");
+        let store = tokio::time::timeout(CLOSE_MAX, self.store.clone().close());
+        let (closed, _) = tokio::join!(store, tokio::time::timeout(CLOSE_MAX, stragglers));
+        if closed.is_err() {
+            warn!(limit = ?CLOSE_MAX, "the store did not close in time; what was not written is lost");
         }
     }
 }
 
-/// Tells the app, if it still runs, to end: from now on a refusal is the shutdown's.
-fn tell(plan: &ArcSwap<Plan>, app: Option<&App>) {
-    set_phase(plan, Phase::Draining);
-    let Some(app) = app else { return };
-    if let Err(error) = app.signal(Signal::SIGTERM) {
-        warn!(error = &error as &dyn std::error::Error, "a signal could not be relayed");
+/// The end of what was open; never, while the port is open.
+async fn closed(closing: &mut Option<(Duration, JoinHandle<Drained>)>) -> Drained {
+    match closing {
+        // A panic in there ended it as well.
+        Some((_, finishing)) => finishing.await.unwrap_or(Drained { cut: 0 }),
+        None => std::future::pending().await,
     }
 }
 
-fn set_phase(plan: &ArcSwap<Plan>, phase: Phase) {
-    let now = plan.load_full();
-    plan.store(Arc::new(Plan { phase, ..(*now).clone() }));
+fn say_cut(drained: Drained) {
+    if drained.cut > 0 {
+        warn!(connections = drained.cut, "connections were cut");
+    }
 }

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
@@ -16,6 +17,7 @@ use crate::admin;
 use crate::agent::control::{Agent, AppPhase, INPUTS_MAX};
 use crate::agent::{Error, Job, SOCKET_FILE, fingerprint};
 use crate::config::{Config, Origin, Setting};
+use crate::engine::memory::Memory;
 use crate::engine::release::Release;
 use crate::engine::{Engine, Identity};
 use crate::platform;
@@ -27,6 +29,10 @@ use crate::supervisor::{self, Signals, Supervisor};
 
 /// Commands from people that wait for the loop; at the bound the admin port answers 503.
 const COMMANDS_MAX: usize = 16;
+/// Connections that wait to be accepted, as far as the kernel allows it; one more is not answered and tries again.
+const BACKLOG: u32 = 4096;
+/// How long reading what is remembered may take at the start.
+const MEMORY_MAX: Duration = Duration::from_secs(5);
 
 /// Brings up the whole agent. On an error nothing is left running: what was bound or opened is dropped.
 pub(super) async fn start(job: Job) -> Result<Agent, Error> {
@@ -38,8 +44,7 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
     let signals = Signals::listen().map_err(Error::Signals)?;
     let public = bind("listen.public", config.listen.public)?;
     let admin_listener = config.listen.admin.map(|a| bind("listen.admin", a)).transpose()?;
-    let store = open_store(&config, &mut warnings)?;
-    let memory = store.memory().await.map_err(Error::Memory)?;
+    let (store, memory) = remember(open_store(&config, &mut warnings)?, &config, &mut warnings).await?;
     let release = release(&config, &loaded.origins, &command, &env, boot, &mut warnings);
     let identity = Identity { release, boot };
     let (engine, effects) = Engine::start(now, identity, config.policy.clone(), memory);
@@ -60,7 +65,7 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
 
     let shutdown = CancellationToken::new();
     let admin_address = serve_admin(admin_listener, &shared, &shutdown)?;
-    serve_socket(&config, &store, &shared, &shutdown)?;
+    serve_socket(&config, &store, &shared, &shutdown);
     let supervisor = Supervisor::start();
     let platform = build_platform(&config, &supervisor);
     let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
@@ -82,7 +87,7 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
         engine,
         recorder,
         plan,
-        data_path,
+        data_path: Arc::new(data_path),
         store,
         platform,
         shared,
@@ -96,6 +101,7 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
         asking: false,
         ordering: false,
         sealed_us: clock.micros(),
+        pause_keeper: None,
     };
     agent.shared.update(agent.live(now));
     // Before anything is written: a slow disk must not keep the app from starting.
@@ -129,8 +135,17 @@ fn release(
 }
 
 fn bind(option: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    let bound = TcpListener::bind(address).and_then(|l| l.set_nonblocking(true).map(|()| l));
-    bound.map_err(|source| Error::Bind { option, address, source })
+    let bound = || {
+        let socket = if address.is_ipv4() {
+            tokio::net::TcpSocket::new_v4()
+        } else {
+            tokio::net::TcpSocket::new_v6()
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    bound().map_err(|source| Error::Bind { option, address, source })
 }
 
 /// Opens the store. When the agent itself is in trouble the app is served all the same: with a damaged database, or a
@@ -149,6 +164,26 @@ fn open_store(config: &Config, warnings: &mut Vec<String>) -> Result<Store, Erro
         return Err(Error::Store(error));
     }
     store::in_memory(&config.store).map_err(Error::Store)
+}
+
+/// What an earlier agent left. Where it cannot be read, or not in time, the app is served all the same, as with a damaged
+/// database.
+async fn remember(
+    store: Store,
+    config: &Config,
+    warnings: &mut Vec<String>,
+) -> Result<(Store, Memory), Error> {
+    let why = match tokio::time::timeout(MEMORY_MAX, store.memory()).await {
+        Ok(Ok(memory)) => return Ok((store, memory)),
+        Ok(Err(error)) => format!("{:#}", anyhow::Error::from(error)),
+        Err(_late) => format!("no answer within {}", humantime::format_duration(MEMORY_MAX)),
+    };
+    error!(%why, "what is remembered could not be read, so nothing will be acted on");
+    warnings.push(format!(
+        "the store could not be read ({why}); until the next start nothing is remembered or acted on"
+    ));
+    let store = store::in_memory(&config.store).map_err(Error::Store)?;
+    Ok((store, Memory::default()))
 }
 
 fn upstream(config: &Config) -> Result<(Upstream, Target), Error> {
@@ -173,6 +208,9 @@ fn text(upstream: &Upstream) -> String {
 fn local_pages(shared: Arc<admin::Shared>, health_path: Option<String>) -> LocalPages {
     let Some(health_path) = health_path else { return Arc::new(|_| None) };
     Arc::new(move |request| {
+        if !request.path.starts_with(&health_path) {
+            return None;
+        }
         let accept = request.accept.and_then(|text| http::HeaderValue::from_str(text).ok());
         admin::public_page(&shared, request.method, request.path, accept.as_ref(), &health_path)
     })
@@ -192,26 +230,29 @@ fn serve_admin(
 }
 
 /// The control socket for people on this machine, who may read the data directory anyway: mode 0600. A store in memory
-/// has no directory and no socket.
-fn serve_socket(
-    config: &Config,
-    store: &Store,
-    shared: &Arc<admin::Shared>,
-    shutdown: &CancellationToken,
-) -> Result<(), Error> {
+/// has no directory and no socket; where there can be none (a path that is too long, a file system without sockets), the
+/// app is served without.
+fn serve_socket(config: &Config, store: &Store, shared: &Arc<admin::Shared>, shutdown: &CancellationToken) {
     if store.status().path.is_none() {
-        return Ok(());
+        return;
     }
     let path = config.store.dir.join(SOCKET_FILE);
-    let listener = bind_socket(&path).map_err(|source| Error::Socket { path, source })?;
-    tokio::spawn(admin::serve_unix(listener, Arc::clone(shared), shutdown.clone()));
-    Ok(())
+    match bind_socket(&path) {
+        Ok(listener) => {
+            tokio::spawn(admin::serve_unix(listener, Arc::clone(shared), shutdown.clone()));
+        }
+        Err(error) => warn!(
+            path = %path.display(),
+            error = &error as &dyn std::error::Error,
+            "no control socket, so the command line cannot reach this agent"
+        ),
+    }
 }
 
 /// Bound under another name and renamed when its mode is right, so that it is never open to others. The data directory's
 /// lock is held, so a socket that lies there belongs to nobody.
 fn bind_socket(path: &Path) -> std::io::Result<tokio::net::UnixListener> {
-    let making = path.with_extension("sock-making");
+    let making = path.with_file_name(".sock");
     match std::fs::remove_file(&making) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}

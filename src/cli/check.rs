@@ -137,7 +137,10 @@ fn app(args: &ConfigArgs, loaded: &Loaded) -> String {
 fn platform(platform: &Platform) -> String {
     match platform {
         Platform::DryRun => "dry-run: decides and records, does not act".to_owned(),
-        Platform::Command { roll_back, .. } => format!("command: {}", roll_back.join(" ")),
+        // Its arguments may hold a secret.
+        Platform::Command { roll_back, .. } => {
+            format!("command: {}", roll_back.first().map_or("", String::as_str))
+        }
         Platform::Local { address, .. } => format!("local: {address}"),
     }
 }

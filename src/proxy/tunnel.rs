@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use crate::proxy::pool::Lease;
 
 /// What is held for each direction of a tunnel.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 16 * 1024;
 
 /// A switch of protocols that is under way.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -42,7 +43,11 @@ pub(super) struct Opened {
 
 /// Opens the database in `dir`, and makes what is missing.
 pub(super) fn on_disk(dir: &Path) -> Result<Opened, OpenError> {
-    std::fs::create_dir_all(dir).map_err(|source| OpenError::CreateDir { path: dir.to_owned(), source })?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|source| OpenError::CreateDir { path: dir.to_owned(), source })?;
     let lock = take_lock(dir)?;
     let path = dir.join(DATABASE_FILE);
     let connection = connect(&path).map_err(|error| sort_out(&path, error))?;

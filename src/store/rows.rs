@@ -115,7 +115,8 @@ fn write_baseline(connection: &Connection, baseline: &Baseline) -> rusqlite::Res
     )?;
     connection.execute(
         "DELETE FROM baselines WHERE rowid NOT IN
-            (SELECT rowid FROM baselines ORDER BY to_ms DESC, rowid DESC LIMIT ?1)",
+            (SELECT b.rowid FROM baselines b LEFT JOIN releases r ON r.release = b.release
+                ORDER BY coalesce(r.standing = 'known_good', 0) DESC, b.to_ms DESC, b.rowid DESC LIMIT ?1)",
         [BASELINES_MAX as i64],
     )?;
     Ok(())
@@ -133,7 +134,8 @@ fn write_release(connection: &Connection, memory: &ReleaseMemory) -> rusqlite::R
     )?;
     connection.execute(
         "DELETE FROM releases WHERE rowid NOT IN
-            (SELECT rowid FROM releases ORDER BY last_seen_ms DESC, rowid DESC LIMIT ?1)",
+            (SELECT rowid FROM releases
+                ORDER BY standing = 'known_good' DESC, last_seen_ms DESC, rowid DESC LIMIT ?1)",
         [RELEASES_MAX as i64],
     )?;
     Ok(())

@@ -71,6 +71,8 @@ impl Writer {
     }
 
     fn commit(&mut self, pending: &mut Vec<(Write, Option<Answer>)>) {
+        // Whoever no longer waits has taken the write for lost and acted on that: it must not happen after all.
+        pending.retain(|(_, answer)| answer.as_ref().is_none_or(|answer| !answer.is_closed()));
         if pending.is_empty() {
             return;
         }

@@ -150,6 +150,14 @@ impl Supervisor {
                 "orphans of the app will not be reaped: could not become a subreaper"
             );
         }
+        // The app may run as the same user: it shall not read our memory or our environment, where the token is. A child
+        // gets the default back when it executes its command.
+        if let Err(error) = prctl::set_dumpable(false) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the app can read this process: could not become undumpable"
+            );
+        }
         Self { own: OwnChildren::default(), open_files: raise_open_files() }
     }
 
