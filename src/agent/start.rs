@@ -98,8 +98,7 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
         sealed_us: clock.micros(),
     };
     agent.shared.update(agent.live(now));
-    // Before anything is written: a slow disk must not keep the app from starting.
-    agent.start_app()?;
+    agent.start_app()?; // Before anything is written: a slow disk must not keep it waiting.
     agent.perform(effects).await;
     agent.shared.update(agent.live(clock.now()));
     Ok(agent)
