@@ -104,8 +104,7 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
         pause_keeper: None,
     };
     agent.shared.update(agent.live(now));
-    // Before anything is written: a slow disk must not keep the app from starting.
-    agent.start_app()?;
+    agent.start_app()?; // Before anything is written: a slow disk must not keep it waiting.
     agent.perform(effects).await;
     agent.shared.update(agent.live(clock.now()));
     Ok(agent)

@@ -87,10 +87,8 @@ impl Refusal {
 
     /// The same, in a phase: an app that was told to end may break off what it had begun.
     pub(super) fn outcome_in(self, phase: Phase) -> Outcome {
-        match self {
-            Self::BadReply | Self::Stale if phase == Phase::Draining => Outcome::Draining,
-            _ => self.outcome(),
-        }
+        let is_broken_off = matches!(self, Self::BadReply | Self::Stale);
+        if is_broken_off && phase == Phase::Draining { Outcome::Draining } else { self.outcome() }
     }
 
     /// Whether the client's connection ends with this reply: what follows on it could be read differently, or the

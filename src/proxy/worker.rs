@@ -242,10 +242,9 @@ async fn converse(line: &Rc<Line>, tap: Tap) {
     };
     let tunnel = line.tunnel.take();
     if let Some(tunnel) = tunnel {
-        Box::pin(tunnel.run()).await;
+        tunnel.run().await;
     } else if unread && let Some(parts) = connection.into_parts() {
-        // Boxed, lest its buffer be a part of every idle connection.
-        Box::pin(linger(parts.io.into_inner(), stop)).await;
+        linger(parts.io.into_inner(), stop).await;
     }
 }
 
