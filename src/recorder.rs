@@ -1,17 +1,21 @@
 //! The open window: what the data path writes and the agent seals each second.
 //!
-//! One shard a worker, each behind its own mutex and on its own cache lines: the worker is the only writer, so the
-//! lock is uncontended but for the moment of the seal, and costs less than the clock reading beside it. Sealing swaps
-//! the histogram for an empty one and copies the counters, so the data path never waits for whoever reads.
+//! One shard a worker, each behind its own mutex and on its own cache lines: the worker is the only writer, so the lock is
+//! uncontended but for the moment of the seal. Sealing swaps the histogram for an empty one and copies the counters, so
+//! the data path never waits for whoever reads.
 //!
 //! **What has not finished is not forgotten.** A hung app finishes nothing, and a histogram of finished requests would
 //! call it healthy. So each open request has a slot; at the seal, those that have waited for the app longer than the
 //! *slow mark* are recorded with the age reached, once, and not again when they end.
 //!
+//! A request costs two turns of the lock, at its arrival and at its end, and one atomic exchange between them, when the
+//! reply's head comes: the slots lie outside the lock. Both sides change a slot's word only if it is
+//! still what they read, so neither undoes what the other did.
+//!
 //! It does not know what a latency means: the slow mark is set by the engine.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -26,8 +30,8 @@ const STATUSES: usize = StatusClass::ALL.len();
 const OUTCOMES: usize = Outcome::ALL.len();
 
 /// Until the engine has set a slow mark, a request that has waited this long is overdue. Its age is not recorded as a
-/// latency then: without a baseline nobody knows what is slow, and the true latency, which is to become the baseline, comes
-/// when it is answered.
+/// latency then: without a baseline nobody knows what is slow, and the true latency, which is to become the baseline,
+/// comes when it is answered.
 pub const OVERDUE_DEFAULT: Duration = Duration::from_secs(10);
 /// No slow mark is set.
 const UNSET: u64 = u64::MAX;
@@ -44,11 +48,62 @@ enum Slot {
     /// The app has the whole request and has not answered.
     Waiting {
         since_us: u64,
-        /// Its age was recorded as a latency already.
-        recorded: bool,
     },
-    /// The reply's head came; what follows depends on the client's speed too.
-    Answering,
+    /// The same, and its age was recorded as a latency already.
+    Overdue {
+        since_us: u64,
+    },
+    /// The reply's head came; its latency is to be recorded by whoever comes first, the end or the seal.
+    Answered {
+        latency_us: u64,
+    },
+    /// What follows the head depends on the client's speed too.
+    Streaming,
+}
+
+impl Slot {
+    /// As one word: the kind in the lowest three bits. Times are cut to 61 bits, which is 73,000 years.
+    const fn word(self) -> u64 {
+        match self {
+            Self::Free => 0,
+            Self::Sending => 1,
+            Self::Waiting { since_us } => since_us << 3 | 2,
+            Self::Overdue { since_us } => since_us << 3 | 3,
+            Self::Answered { latency_us } => latency_us << 3 | 4,
+            Self::Streaming => 5,
+        }
+    }
+
+    const fn of(word: u64) -> Self {
+        let us = word >> 3;
+        match word & 7 {
+            0 => Self::Free,
+            1 => Self::Sending,
+            2 => Self::Waiting { since_us: us },
+            3 => Self::Overdue { since_us: us },
+            4 => Self::Answered { latency_us: us },
+            _ => Self::Streaming,
+        }
+    }
+}
+
+/// The first run of slots; each next one is twice as long.
+const FIRST_RUN: usize = 64;
+/// Runs of slots: four million in all, above every limit of connections.
+const RUNS: usize = 16;
+
+/// Slots that grow without moving, so that they can be read outside the lock.
+#[derive(Debug, Default)]
+struct Slots([OnceLock<Box<[AtomicU64]>>; RUNS]);
+
+impl Slots {
+    fn at(&self, ticket: u32) -> &AtomicU64 {
+        let place = ticket as usize + FIRST_RUN;
+        let run = (place / FIRST_RUN).ilog2() as usize;
+        let start = FIRST_RUN << run;
+        let slots = self.0[run].get_or_init(|| (0..start).map(|_| AtomicU64::new(0)).collect());
+        &slots[place - start]
+    }
 }
 
 /// One worker's share of the open window.
@@ -56,6 +111,7 @@ enum Slot {
 #[repr(align(128))]
 pub struct Shard {
     open: Mutex<Open>,
+    slots: Slots,
     slow_mark_us: AtomicU64,
 }
 
@@ -65,8 +121,8 @@ struct Open {
     latency: Histogram<u32>,
     arrived: u64,
     answered: u64,
-    in_flight: u64,
-    slots: Vec<Slot>,
+    /// Tickets ever given out, and those that came back.
+    tickets: u32,
     free: Vec<u32>,
 }
 
@@ -78,10 +134,10 @@ impl Shard {
                 latency: window_histogram(),
                 arrived: 0,
                 answered: 0,
-                in_flight: 0,
-                slots: Vec::new(),
+                tickets: 0,
                 free: Vec::new(),
             }),
+            slots: Slots::default(),
             slow_mark_us: AtomicU64::new(UNSET),
         }
     }
@@ -92,32 +148,51 @@ impl Shard {
 
     /// A request's head was read and its body is still to be sent to the app.
     pub fn arrived(&self) -> Ticket {
-        self.lock().open(Slot::Sending)
+        self.open(Slot::Sending)
     }
 
     /// A request without a body was read at `now_us` (microseconds of the process's clock): from here the app is
     /// awaited.
     pub fn arrived_whole(&self, now_us: u64) -> Ticket {
-        self.lock().open(Slot::Waiting { since_us: now_us, recorded: false })
+        self.open(Slot::Waiting { since_us: now_us })
+    }
+
+    fn open(&self, slot: Slot) -> Ticket {
+        let mut open = self.lock();
+        open.arrived += 1;
+        let ticket = open.free.pop().unwrap_or_else(|| {
+            open.tickets += 1;
+            open.tickets - 1
+        });
+        self.slots.at(ticket).store(slot.word(), Ordering::Release);
+        Ticket(ticket)
     }
 
     /// The last byte of the request was sent at `now_us`: from here the app is awaited.
     pub fn sent(&self, ticket: &Ticket, now_us: u64) {
-        let mut open = self.lock();
-        let slot = &mut open.slots[ticket.0 as usize];
-        if *slot == Slot::Sending {
-            *slot = Slot::Waiting { since_us: now_us, recorded: false };
-        }
+        let waiting = Slot::Waiting { since_us: now_us }.word();
+        // When the reply's head came first, nothing is awaited any more.
+        let _ = self.slots.at(ticket.0).compare_exchange(
+            Slot::Sending.word(),
+            waiting,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
     }
 
     /// The reply's head came, `latency_us` after the app was first awaited.
     pub fn answered(&self, ticket: &Ticket, latency_us: u64) {
-        let mut open = self.lock();
-        let counted = matches!(open.slots[ticket.0 as usize], Slot::Waiting { recorded: true, .. });
-        open.slots[ticket.0 as usize] = Slot::Answering;
-        open.answered += 1;
-        if !counted {
-            open.latency.saturating_record(latency_us);
+        let slot = self.slots.at(ticket.0);
+        let next = |word| match Slot::of(word) {
+            Slot::Overdue { .. } => Slot::Streaming,
+            Slot::Free | Slot::Sending | Slot::Waiting { .. } | Slot::Answered { .. } | Slot::Streaming => {
+                Slot::Answered { latency_us }
+            }
+        };
+        // Only a seal can come between, and only once: from waiting to overdue.
+        let before = slot.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| Some(next(word).word()));
+        if before.is_ok_and(|word| next(word) == Slot::Streaming) {
+            self.lock().answered += 1;
         }
     }
 
@@ -126,17 +201,18 @@ impl Shard {
     /// A client that left an app which had kept it waiting beyond the slow mark is no error, but its wait is recorded:
     /// users flee slow apps, and dropping them would hide the slowness.
     pub fn end(&self, ticket: Ticket, method: Method, status: StatusClass, outcome: Outcome, now_us: u64) {
-        let slow_mark = self.slow_mark_us.load(Ordering::Relaxed);
         let mut open = self.lock();
-        let slot = std::mem::replace(&mut open.slots[ticket.0 as usize], Slot::Free);
-        if let (Outcome::ClientAborted, Slot::Waiting { since_us, recorded: false }) = (outcome, slot) {
-            let waited = now_us.saturating_sub(since_us);
-            if waited > slow_mark {
-                open.latency.saturating_record(waited);
+        match Slot::of(self.slots.at(ticket.0).swap(Slot::Free.word(), Ordering::AcqRel)) {
+            Slot::Answered { latency_us } => open.answered(latency_us),
+            Slot::Waiting { since_us } if outcome == Outcome::ClientAborted => {
+                let waited = now_us.saturating_sub(since_us);
+                if waited > self.slow_mark_us.load(Ordering::Relaxed) {
+                    open.latency.saturating_record(waited);
+                }
             }
+            Slot::Free | Slot::Sending | Slot::Waiting { .. } | Slot::Overdue { .. } | Slot::Streaming => {}
         }
         open.free.push(ticket.0);
-        open.in_flight -= 1;
         open.count(method, status, outcome);
     }
 
@@ -150,15 +226,27 @@ impl Shard {
         let overdue_us = if slow_mark == UNSET { micros(OVERDUE_DEFAULT) } else { slow_mark };
         let mut guard = self.lock();
         let open = &mut *guard;
-        for slot in &mut open.slots {
-            if let Slot::Waiting { since_us, recorded } = slot {
-                let age = now_us.saturating_sub(*since_us);
-                if !*recorded && age > slow_mark {
-                    *recorded = true;
-                    open.latency.saturating_record(age);
+        for ticket in 0..open.tickets {
+            let slot = self.slots.at(ticket);
+            let word = slot.load(Ordering::Acquire);
+            let exchange = |to: Slot| {
+                slot.compare_exchange(word, to.word(), Ordering::AcqRel, Ordering::Acquire).is_ok()
+            };
+            match Slot::of(word) {
+                Slot::Free | Slot::Sending | Slot::Streaming => {}
+                Slot::Answered { latency_us } => {
+                    if exchange(Slot::Streaming) {
+                        open.answered(latency_us);
+                    }
                 }
-                into.waiting += 1;
-                into.overdue += u64::from(age > overdue_us);
+                Slot::Waiting { since_us } => {
+                    let age = now_us.saturating_sub(since_us);
+                    if age > slow_mark && exchange(Slot::Overdue { since_us }) {
+                        open.latency.saturating_record(age);
+                    }
+                    into.wait(age > overdue_us);
+                }
+                Slot::Overdue { since_us } => into.wait(now_us.saturating_sub(since_us) > overdue_us),
             }
         }
         std::mem::swap(&mut open.latency, spare);
@@ -167,24 +255,14 @@ impl Shard {
         }
         into.arrived += std::mem::take(&mut open.arrived);
         into.answered += std::mem::take(&mut open.answered);
-        into.in_flight += open.in_flight;
+        into.in_flight += u64::from(open.tickets) - open.free.len() as u64;
     }
 }
 
 impl Open {
-    fn open(&mut self, slot: Slot) -> Ticket {
-        self.arrived += 1;
-        self.in_flight += 1;
-        match self.free.pop() {
-            Some(i) => {
-                self.slots[i as usize] = slot;
-                Ticket(i)
-            }
-            None => {
-                self.slots.push(slot);
-                Ticket((self.slots.len() - 1) as u32)
-            }
-        }
+    fn answered(&mut self, latency_us: u64) {
+        self.answered += 1;
+        self.latency.saturating_record(latency_us);
     }
 
     fn count(&mut self, method: Method, status: StatusClass, outcome: Outcome) {
@@ -200,6 +278,13 @@ struct Sealed {
     in_flight: u64,
     waiting: u64,
     overdue: u64,
+}
+
+impl Sealed {
+    fn wait(&mut self, is_overdue: bool) {
+        self.waiting += 1;
+        self.overdue += u64::from(is_overdue);
+    }
 }
 
 /// All shards, and the hand that seals them.
@@ -304,6 +389,63 @@ mod tests {
         assert_eq!(w.latencies.slower_than(6_000), 1);
         assert_eq!((w.from, w.to), (Time::from_millis(0), Time::from_millis(1000)));
         assert_eq!(seal(&mut r, 2000).ended(), 0);
+    }
+
+    #[test]
+    fn slots_grow_without_moving_and_come_back() {
+        let mut r = recorder();
+        let shard = r.shards()[0].clone();
+        let tickets: Vec<_> = (0..1_000).map(|_| shard.arrived_whole(0)).collect();
+        assert_eq!(seal(&mut r, 50).in_flight, 1_000);
+        for ticket in tickets {
+            shard.answered(&ticket, 7);
+            shard.end(ticket, Method::Get, StatusClass::Success, Outcome::Answered, 60_000);
+        }
+        let w = seal(&mut r, 100);
+        assert_eq!((w.in_flight, w.answered, w.latencies.pairs()), (0, 1_000, [(7, 1_000)].as_slice()));
+    }
+
+    #[test]
+    fn the_latency_of_a_stream_is_recorded_while_it_goes_on() {
+        let mut r = recorder();
+        let shard = r.shards()[0].clone();
+        let t = shard.arrived_whole(0);
+        shard.answered(&t, 5_000);
+        let w = seal(&mut r, 1_000);
+        assert_eq!((w.waiting, w.in_flight, w.answered, w.latencies.count()), (0, 1, 1, 1));
+        shard.end(t, Method::Get, StatusClass::Success, Outcome::Answered, 9_000_000);
+        assert_eq!(seal(&mut r, 10_000).latencies.count(), 0);
+    }
+
+    /// Whatever a seal interleaves with, each request is counted once and its latency recorded once.
+    #[test]
+    fn a_seal_beside_the_worker_loses_and_doubles_nothing() {
+        const REQUESTS: u64 = 200_000;
+        let mut r = Recorder::new(1, Time::from_millis(0));
+        r.set_slow_mark(Duration::from_micros(2));
+        let shard = r.shards()[0].clone();
+        let worker = std::thread::spawn(move || {
+            for i in 0..REQUESTS {
+                let t = shard.arrived_whole(0);
+                shard.answered(&t, 1 + i % 3);
+                shard.end(t, Method::Get, StatusClass::Success, Outcome::Answered, 3);
+            }
+        });
+        let (mut ended, mut latencies, mut answered) = (0, 0, 0);
+        let mut at = 0;
+        loop {
+            let is_over = worker.is_finished();
+            at += 1;
+            let w = seal(&mut r, at);
+            ended += w.ended();
+            latencies += w.latencies.count();
+            answered += w.answered;
+            if is_over {
+                break;
+            }
+        }
+        worker.join().unwrap();
+        assert_eq!((ended, latencies, answered), (REQUESTS, REQUESTS, REQUESTS));
     }
 
     #[test]
