@@ -183,10 +183,11 @@ impl Agent {
             return;
         }
         let (upstream, waited_s) = (&self.upstream, now_us / 1_000_000);
+        let why = self.readiness.last_failure().unwrap_or_default();
         if self.app.is_some() {
-            warn!(%upstream, waited_s, "the app is not ready, so requests are answered 503: does it listen where PORT says?");
+            warn!(%upstream, waited_s, %why, "the app is not ready, so requests are answered 503: does it listen where PORT says?");
         } else {
-            warn!(%upstream, waited_s, "the upstream is not ready, so requests are answered 503: is app.upstream right?");
+            warn!(%upstream, waited_s, %why, "the upstream is not ready, so requests are answered 503: is app.upstream right?");
         }
     }
 

@@ -51,11 +51,8 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
 
     let recorder = Recorder::new(config.proxy.workers, now);
     let (upstream, target) = upstream(&config)?;
-    let plan = Arc::new(ArcSwap::from_pointee(Plan {
-        upstream: upstream.clone(),
-        generation: 0,
-        phase: Phase::Starting,
-    }));
+    let first = Plan { upstream: upstream.clone(), generation: 0, phase: Phase::Starting };
+    let plan = Arc::new(ArcSwap::from_pointee(first));
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let shared = Arc::new(admin::Shared::new(clock, config.admin.token.clone(), commands_in));
     let local = local_pages(Arc::clone(&shared), config.proxy.health_path.clone());
@@ -78,7 +75,7 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
         started: now,
         phase: AppPhase::Starting,
         phase_since: now,
-        readiness: Arc::new(Readiness::new(target, config.app.ready_path.clone(), clock)),
+        readiness: Arc::new(Readiness::new(target, config.app.ready_path.clone())),
         upstream: text(&upstream),
         config,
         command,

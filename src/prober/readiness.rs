@@ -18,8 +18,6 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use crate::clock::Clock;
-
 /// The pause after the first failed try; it doubles
 const PAUSE_MIN: Duration = Duration::from_millis(25);
 
@@ -32,9 +30,6 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many addresses of a name are tried; the rest is not looked at.
 const ADDRESSES_MAX: usize = 8;
-
-/// How often at most it is logged that the app is not ready, and how long it may take before that is said at all.
-const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// The port of an authority that names none.
 const PORT_DEFAULT: u16 = 80;
@@ -53,7 +48,6 @@ pub enum Target {
 pub struct Readiness {
     target: Target,
     path: Option<String>,
-    clock: Clock,
     last_failure: Mutex<Option<String>>,
 }
 
@@ -96,8 +90,8 @@ enum NotReady {
 
 impl Readiness {
     /// Is the app at `target` ready, by `path` if there is one?
-    pub fn new(target: Target, path: Option<String>, clock: Clock) -> Self {
-        Self { target, path, clock, last_failure: Mutex::new(None) }
+    pub fn new(target: Target, path: Option<String>) -> Self {
+        Self { target, path, last_failure: Mutex::new(None) }
     }
 
     /// Why the last try failed; `None` before the first one ended, and once the app is ready.
@@ -108,7 +102,6 @@ impl Readiness {
     /// Waits until the app is ready, for ever if need be, and says at which address. May be dropped at any time.
     pub async fn wait(&self) -> SocketAddr {
         let mut pause = PAUSE_MIN;
-        let mut warned_at = self.clock.now();
         loop {
             let error = match self.try_once().await {
                 Ok(address) => {
@@ -118,11 +111,6 @@ impl Readiness {
                 Err(error) => error,
             };
             *self.failure() = Some(chain(&error));
-            let now = self.clock.now();
-            if now.since(warned_at) >= WARN_EVERY {
-                warned_at = now;
-                tracing::warn!(error = &error as &dyn std::error::Error, "the app is not ready yet");
-            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
@@ -226,7 +214,7 @@ mod tests {
     }
 
     fn readiness(target: Target, path: Option<&str>) -> Readiness {
-        Readiness::new(target, path.map(str::to_owned), Clock::start())
+        Readiness::new(target, path.map(str::to_owned))
     }
 
     /// Answers one connection after another with these heads; an empty one is no answer at all. Returns the requests.

@@ -34,12 +34,14 @@ fn continue_with(mut w: World, script: &str) -> (World, Vec<String>) {
 
 fn command(w: &mut World, line: &str) {
     let mut words = line.split_whitespace();
-    let verb = words.next().unwrap();
+    let verb = words.next().expect("the script is well-formed");
     let rest: Vec<&str> = words.collect();
     match verb {
         "ready" => w.ready(),
         "crash" => w.crash(),
-        "run" => w.run(humantime::parse_duration(rest[0]).unwrap(), load(&rest[1..])),
+        "run" => {
+            w.run(humantime::parse_duration(rest[0]).expect("the script is well-formed"), load(&rest[1..]))
+        }
         "accepted" => w.acted(Acted::Accepted { detail: "ok".into() }),
         "refused" => w.acted(Acted::Refused { reason: "no".into() }),
         "lost-reply" => w.acted(Acted::Unknown { reason: "timed out".into() }),
@@ -47,13 +49,14 @@ fn command(w: &mut World, line: &str) {
         "live" => w.live(Live::Release(release(rest[0]))),
         "cannot-tell" => w.live(Live::Unknown { reason: "no current command".into() }),
         "pause" => {
-            let until = rest.get(1).map(|d| w.now + humantime::parse_duration(d).unwrap());
+            let until =
+                rest.get(1).map(|d| w.now + humantime::parse_duration(d).expect("the script is well-formed"));
             let pause = Pause { by: rest[0].into(), reason: "test".into(), since: w.now, until };
             w.step(Input::Paused(pause));
         }
         "resume" => w.step(Input::Resumed { by: rest[0].into() }),
         "record-lost" => {
-            let record = w.engine.snapshot(w.now).last_decision.unwrap().id;
+            let record = w.engine.snapshot(w.now).last_decision.expect("the script is well-formed").id;
             w.step(Input::RecordLost { record });
         }
         other => panic!("no such command: {other}"),
@@ -65,10 +68,13 @@ fn load(words: &[&str]) -> Load {
     for word in words {
         match word.split_once('=') {
             Some(("errors", share)) => {
-                load.errors = share.trim_end_matches('%').parse::<f64>().unwrap() / 100.0
+                load.errors =
+                    share.trim_end_matches('%').parse::<f64>().expect("the script is well-formed") / 100.0
             }
-            Some(("slow", times)) => load.slow = times.trim_end_matches('x').parse().unwrap(),
-            Some(("rps", rate)) => load.rps = rate.parse().unwrap(),
+            Some(("slow", times)) => {
+                load.slow = times.trim_end_matches('x').parse().expect("the script is well-formed")
+            }
+            Some(("rps", rate)) => load.rps = rate.parse().expect("the script is well-formed"),
             None if *word == "hang" => load.hang = true,
             _ => panic!("no such traffic: {word}"),
         }

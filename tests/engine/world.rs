@@ -49,7 +49,7 @@ pub(crate) struct Kept {
 }
 
 pub(crate) fn release(name: &str) -> Release {
-    Release::new(name).unwrap()
+    Release::new(name).expect("the script is well-formed")
 }
 
 pub(crate) fn enforcing() -> Policy {
@@ -231,7 +231,14 @@ fn derive(mut memory: Memory, records: &[Record]) -> Memory {
     use outrigger::engine::record::{Decision, Progress};
     let rollbacks = records.iter().filter_map(|r| match &r.what {
         Happening::Decided(d) if d.decision == Decision::RollBack => Some((r, d)),
-        _ => None,
+        Happening::Started { .. }
+        | Happening::Ready
+        | Happening::Exited(_)
+        | Happening::VerdictChanged { .. }
+        | Happening::WatchPassed { .. }
+        | Happening::Paused(_)
+        | Happening::Resumed { .. }
+        | Happening::Decided(_) => None,
     });
     memory.open = None;
     memory.last_act = None;

@@ -1,3 +1,5 @@
+//! What happens at the store's bounds: a full disk, a full queue, pruning.
+
 use std::time::Duration;
 
 use crate::config;

@@ -1,3 +1,5 @@
+//! Opening: what is refused, by name, and what is left as it was.
+
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 

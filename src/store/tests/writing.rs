@@ -1,3 +1,5 @@
+//! Writing: what was acknowledged is there again, whatever came between.
+
 use std::time::Duration;
 
 use crate::engine::memory::{LastAct, Memory, OpenDecision, ReleaseMemory, Standing};
