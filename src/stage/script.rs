@@ -165,7 +165,7 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// Plays it to its end, within [`LIMIT`].
+    /// Plays it to its end, within its time limit.
     pub async fn play(mut self) -> Summary {
         let began = What::Began {
             scenario: self.plan.scenario,
