@@ -5,6 +5,7 @@ use std::time::Duration;
 use outrigger::engine::policy::{Mode, Policy};
 use outrigger::engine::record::{Acted, Happening, Live, Pause, Progress};
 use outrigger::engine::verdict::{NotJudgeable, Verdict};
+use outrigger::engine::window::Latencies;
 use outrigger::engine::{Effect, Engine, Identity, Input};
 
 use crate::world::{EPOCH, HEALTHY, Kept, Load, World, enforcing, release, v1_known_good};
@@ -327,4 +328,76 @@ fn judging_can_be_switched_off() {
     let (w, said) = play(policy, "ready\n run 60s\n run 5m errors=90%\n crash\n crash\n crash");
     assert_eq!(w.kept.orders, 0, "{said:?}");
     assert_eq!(w.engine.snapshot(w.now).verdict, Verdict::NotJudgeable(NotJudgeable::SwitchedOff));
+}
+
+/// Eight clients that wait for each answer before they ask again: when the app hangs, nothing arrives any more.
+#[test]
+fn a_closed_loop_that_hangs_is_called_although_nothing_arrives() {
+    let (mut w, _) = play(enforcing(), "ready\n run 5m rps=8");
+    let mark = w.engine.snapshot(w.now).evidence.last().unwrap().limit as u64;
+    let mut called = None;
+    for second in 1..=40 {
+        let mut window = w.second(Load { rps: 0, ..HEALTHY });
+        (window.in_flight, window.waiting, window.overdue) = (8, 8, 8);
+        if second == 1 {
+            window.latencies = Latencies::new(vec![(mark + 100_000, 8)]);
+        }
+        w.step(Input::Sealed(window));
+        if called.is_none() && w.log.iter().any(|(_, l)| l.contains("-> degraded")) {
+            called = Some(second);
+        }
+    }
+    assert!(called.is_some_and(|s| s <= 30), "{called:?} {:?}", w.log);
+}
+
+#[test]
+fn a_release_that_fails_everything_is_never_known_good_however_little_it_is_asked() {
+    let policy = Policy { watch_max: Duration::from_secs(3600), ..enforcing() };
+    let mut w = World::start(2, EPOCH, "v1", policy, Kept::default());
+    w.ready();
+    for _ in 0..3 * 3600 / 3 {
+        w.run(Duration::from_secs(2), Load { rps: 0, ..HEALTHY });
+        w.run(Duration::from_secs(1), Load { rps: 1, errors: 1.0, ..HEALTHY });
+    }
+    assert!(!w.log.iter().any(|(_, l)| l == "watch passed"), "{:?}", w.log);
+}
+
+#[test]
+fn silence_is_no_recovery() {
+    let (w, said) = play(enforcing(), "ready\n run 60s\n run 20s errors=50%\n accepted\n run 20m rps=0");
+    assert_eq!(w.engine.snapshot(w.now).verdict.label(), "degraded", "{said:?}");
+    assert!(!said.iter().any(|l| l.contains("watch passed")), "{said:?}");
+}
+
+#[test]
+fn an_illness_that_begins_in_the_last_seconds_of_a_watch_is_still_on_trial() {
+    // The watch of 15 minutes begins when the release is warm, after 30 s and the tick that ends them.
+    for clean in [905, 910, 915, 920, 925, 930, 935] {
+        let script = format!("ready\n run {clean}s\n run 30s errors=50%");
+        let (_, said) = play(enforcing(), &script);
+        let passed = said.iter().position(|l| l.ends_with("watch passed"));
+        let ordered = said.iter().position(|l| l.contains("order v2 -> v1"));
+        assert!(ordered.is_some() || passed.is_some(), "{clean}: {said:?}");
+        if let Some(passed) = passed {
+            let onset = format!("{clean}s");
+            let before = said[passed].split('s').next().unwrap().parse::<u64>().unwrap() <= clean + 4;
+            assert!(before, "passed {} although it fell ill at {onset}", said[passed]);
+        }
+    }
+}
+
+#[test]
+fn a_refused_order_is_tried_again_and_not_for_ever() {
+    let mut script = "ready\n run 60s\n run 20s errors=50%\n refused\n".to_owned();
+    script.push_str(&"run 65s errors=50%\n refused\n".repeat(6));
+    let (w, said) = play(enforcing(), &script);
+    assert_eq!(w.kept.orders, 4, "one order and three more tries: {said:?}");
+}
+
+#[test]
+fn a_release_that_comes_again_after_its_rollback_is_tried_anew() {
+    let (w, _) = play(enforcing(), "ready\n run 60s\n run 20s errors=50%\n accepted\n live v1");
+    let again = World::start(17, w.now + Duration::from_secs(3600), "v2", enforcing(), w.kept.clone());
+    let (again, said) = continue_with(again, "ready\n run 60s\n run 30s errors=50%");
+    assert_eq!(again.kept.orders, 2, "{said:?}");
 }
