@@ -2,7 +2,8 @@
 //!
 //! The commonest harm a proxy does is to write on a kept connection in the moment when the app closes it. So a
 //! connection is used only well below the app's own limit, which is learnt: from `Keep-Alive: timeout=N`, and from the
-//! age at which the app was seen to close an idle one. A new connection on loopback costs a tenth of a millisecond;
+//! age at which the app was seen to close an idle one. What was seen is forgotten again, slowly: a worker that the app
+//! recycles closes its connections at any age, and one such close shall not cost a pool for good. A new connection on loopback costs a tenth of a millisecond;
 //! being stingy is cheap. The pool does not connect, and does not know what a request is.
 
 use std::cell::{Cell, RefCell};
@@ -28,6 +29,9 @@ const OBSERVED_AGE_MIN: Duration = Duration::from_millis(20);
 /// for longer than this: before the limit is learnt, a quarter of the configured one may be too old.
 const CAREFUL_AGE_MAX: Duration = Duration::from_millis(50);
 
+/// An observed limit rises by one in so many parts with each sweep (a second): tenfold in five minutes.
+const FORGET: u64 = 128;
+
 /// A connection to the app. Dropped, it is closed at once: HTTP/1.1 has no other way to cancel.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -52,7 +56,10 @@ pub(super) struct Pool {
     /// At the bound a connection is closed instead of kept.
     idle_max: usize,
     configured_us: u64,
-    limit_us: Cell<u64>,
+    /// What the app announced.
+    announced_us: Cell<u64>,
+    /// Half the age at which it closed an idle connection; rises with every sweep.
+    observed_us: Cell<u64>,
     generation: Cell<u64>,
 }
 
@@ -64,7 +71,8 @@ impl Pool {
             idle: RefCell::new(Vec::new()),
             idle_max,
             configured_us,
-            limit_us: Cell::new(configured_us),
+            announced_us: Cell::new(configured_us),
+            observed_us: Cell::new(configured_us),
             generation: Cell::new(0),
         }
     }
@@ -99,7 +107,7 @@ impl Pool {
         // The app's close may lie in the kernel, unseen: the drivers have their turn first.
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
-        let limit_us = self.limit_us.get();
+        let limit_us = self.limit_us();
         let age_max_us = if careful { (limit_us / 4).min(micros(CAREFUL_AGE_MAX)) } else { limit_us };
         let now_us = self.clock.micros();
         let mut idle = self.idle.borrow_mut();
@@ -122,9 +130,7 @@ impl Pool {
 
     fn put(&self, connection: Connection) {
         let mut idle = self.idle.borrow_mut();
-        if connection.generation == self.generation.get()
-            && idle.len() < self.idle_max
-            && self.limit_us.get() > 0
+        if connection.generation == self.generation.get() && idle.len() < self.idle_max && self.limit_us() > 0
         {
             connection.idle_since_us.set(Some(self.clock.micros()));
             idle.push(connection);
@@ -134,7 +140,9 @@ impl Pool {
     /// Closes what has been idle too long or was closed by the app.
     pub(super) fn sweep(&self, generation: u64) {
         self.follow(generation);
-        let (now_us, limit_us) = (self.clock.micros(), self.limit_us.get());
+        let observed_us = self.observed_us.get();
+        self.observed_us.set(self.configured_us.min(observed_us + observed_us / FORGET + 1));
+        let (now_us, limit_us) = (self.clock.micros(), self.limit_us());
         self.idle.borrow_mut().retain(|c| {
             !c.sender.is_closed()
                 && c.idle_since_us.get().is_some_and(|since| now_us.saturating_sub(since) < limit_us)
@@ -144,24 +152,26 @@ impl Pool {
     /// The app said that it keeps idle connections for `seconds`.
     pub(super) fn heard_timeout(&self, seconds: u64) {
         let theirs_us = seconds.saturating_mul(1_000_000);
-        self.lower(theirs_us.saturating_sub(1_000_000).min(theirs_us / 10 * 6));
+        let limit_us = theirs_us.saturating_sub(1_000_000).min(theirs_us / 10 * 6);
+        self.announced_us.set(self.configured_us.min(limit_us));
     }
 
     fn saw_close(&self, generation: u64, age_us: u64) {
         if generation == self.generation.get() && age_us >= micros(OBSERVED_AGE_MIN) {
-            self.lower(age_us / 2);
+            self.observed_us.set(self.observed_us.get().min(age_us / 2));
         }
     }
 
-    fn lower(&self, limit_us: u64) {
-        self.limit_us.set(self.limit_us.get().min(limit_us));
+    fn limit_us(&self) -> u64 {
+        self.announced_us.get().min(self.observed_us.get())
     }
 
     /// With another start of the app, all that was kept and learnt is void.
     fn follow(&self, generation: u64) {
         if self.generation.replace(generation) != generation {
             self.idle.borrow_mut().clear();
-            self.limit_us.set(self.configured_us);
+            self.announced_us.set(self.configured_us);
+            self.observed_us.set(self.configured_us);
         }
     }
 }
@@ -220,7 +230,7 @@ mod tests {
     fn limit_after(learn: impl FnOnce(&Pool)) -> u64 {
         let pool = Pool::new(Clock::start(), Duration::from_millis(1500), 4);
         learn(&pool);
-        pool.limit_us.get() / 1000
+        pool.limit_us() / 1000
     }
 
     #[test]
@@ -231,6 +241,19 @@ mod tests {
         assert_eq!(limit_after(|p| p.saw_close(0, 100_000)), 50);
         assert_eq!(limit_after(|p| p.saw_close(0, 10_000)), 1500);
         assert_eq!(limit_after(|p| p.saw_close(7, 100_000)), 1500);
+    }
+
+    #[test]
+    fn one_early_close_does_not_cost_the_pool_for_good() {
+        let swept = |seconds: usize| {
+            limit_after(|p| {
+                p.saw_close(0, 30_000);
+                (0..seconds).for_each(|_| p.sweep(0));
+            })
+        };
+        assert_eq!(swept(0), 15);
+        assert!((20..30).contains(&swept(60)), "{}", swept(60));
+        assert_eq!(swept(900), 1500);
     }
 
     #[test]
