@@ -38,6 +38,12 @@ const LATENCY_WEIGHTS: [(StreamName, f64); 3] =
 const ERROR_MISS: f64 = 1e-3;
 /// those of the quantiles with this one.
 const QUANTILE_MISS: f64 = 1e-4;
+/// A tick is a burst when chance would bring one like it in so many.
+const BURST: f64 = 1e-4;
+/// A baseline with more bursts than this, and than three times what chance explains, is clumped.
+const BURSTS_MIN: f64 = 3.0;
+/// What one more bad tick weighs at most: ln(0.95 / 0.02). A clumped baseline's stream needs that much more.
+const LN_ONE_TICK: f64 = 3.860_729_711;
 /// Below so many baseline requests the 99th percentile is not judged: its limit would be too far out to mean anything.
 const P99_REQUESTS_MIN: u64 = 2_000;
 /// How far evidence may come, as a share of its limit, before a release is doubted.
@@ -113,7 +119,7 @@ impl Judge {
 
     /// What has been passed, if anything.
     pub(crate) fn breach(&self, policy: &Policy) -> Option<Breach> {
-        let (requests, ticks) = self.limits(policy, ERRORS_SHARE);
+        let (requests, ticks) = self.errors_limits(policy);
         if self.errors.ln_requests(self.horizon) >= requests && self.errors.ln_ticks(self.horizon) >= ticks {
             return Some(Breach::Errors);
         }
@@ -147,7 +153,7 @@ impl Judge {
 
     /// The evidence, stream by stream.
     pub(crate) fn evidence(&self, policy: &Policy) -> Vec<StreamEvidence> {
-        let mut all = vec![self.errors.evidence(self.horizon, self.limits(policy, ERRORS_SHARE))];
+        let mut all = vec![self.errors.evidence(self.horizon, self.errors_limits(policy))];
         let limits = self.limits(policy, LATENCY_SHARE);
         all.extend(self.latencies.iter().map(|(_, s)| s.evidence(self.horizon, limits)));
         all
@@ -162,6 +168,12 @@ impl Judge {
         let share = |value: f64, limit: f64| (value.max(0.0) / limit).clamp(0.0, 1.0);
         share(self.ln_latency(|s| s.ln_requests(self.horizon)), requests)
             .min(share(self.ln_latency(|s| s.ln_ticks(self.horizon)), ticks))
+    }
+
+    /// The limits of the error stream: where errors come in bursts, the trouble must persist a tick longer.
+    fn errors_limits(&self, policy: &Policy) -> (f64, f64) {
+        let (requests, ticks) = self.limits(policy, ERRORS_SHARE);
+        (requests, if self.errors.null().is_clumped { ticks + LN_ONE_TICK } else { ticks })
     }
 
     /// ln of what the request level and the tick level must reach.
@@ -202,11 +214,14 @@ fn errors_null(baseline: &Baseline, policy: &Policy) -> Null {
         p0,
         usual: upper,
         usual_ticks: 0.0,
+        is_clumped: false,
     };
     let ticks = baseline.ticks();
     if let Some(mean) = baseline.judged.checked_div(ticks).filter(|&mean| mean > 0) {
         let bad_from = null.least_bad(mean) as f64 / mean as f64;
         null.usual_ticks = share_with_error(baseline.ticks_from(bad_from), ticks);
+        let burst_from = null.least_beyond(mean, BURST) as f64 / mean as f64;
+        null.is_clumped = baseline.ticks_from(burst_from) as f64 > BURSTS_MIN + 3.0 * BURST * ticks as f64;
     }
     null
 }
@@ -230,6 +245,7 @@ fn latency_null(name: StreamName, baseline: &Baseline, policy: &Policy) -> Optio
         p0: 1.0 - q,
         usual: binomial::upper_limit(n, slower, ERROR_MISS).min(1.0 - q),
         usual_ticks: 0.0,
+        is_clumped: false,
     })
 }
 
@@ -240,4 +256,39 @@ fn share_with_error(k: u64, n: u64) -> f64 {
     }
     let share = k as f64 / n as f64;
     share + 3.0 * libm::sqrt(share * (1.0 - share) / n as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::release::Release;
+    use crate::engine::time::Time;
+    use crate::engine::window::Latencies;
+
+    /// A day at 100 requests a second with 0.1 % errors: spread evenly, or in one tick of a hundred.
+    fn day(in_bursts: bool) -> Baseline {
+        let mut baseline = Baseline::empty(Release::new("v1").expect("visible ASCII"), Time::from_millis(0));
+        for n in 0..17_280_u64 {
+            let failed = if in_bursts { u64::from(n % 100 == 0) * 50 } else { u64::from(n % 2 == 0) };
+            let from = Time::from_millis(5_000 * n);
+            let latencies = Latencies::new(vec![(8_000, 500)]);
+            let to = from + Duration::from_secs(5);
+            baseline.learn(&Tick { from, to, judged: 500, failed, latencies, ..Tick::default() });
+        }
+        baseline
+    }
+
+    #[test]
+    fn errors_that_come_in_bursts_have_to_persist_a_tick_longer() {
+        let policy = Policy::default();
+        let ticks_limit = |baseline: &Baseline| {
+            let judge = Judge::new(baseline, &policy).expect("a day is enough");
+            judge.evidence(&policy)[0].ln_ticks_limit
+        };
+        let (even, bursty) = (day(false), day(true));
+        assert!((even.error_rate() - bursty.error_rate()).abs() < 1e-5);
+        assert!((ticks_limit(&bursty) - ticks_limit(&even) - LN_ONE_TICK).abs() < 1e-9);
+    }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Null {
     pub(crate) usual: f64,
     /// The share of bad ticks that the baseline itself shows, with its uncertainty.
     pub(crate) usual_ticks: f64,
+    /// The baseline's bad requests come in bursts: a tick is no independent witness, and one more has to agree.
+    pub(crate) is_clumped: bool,
 }
 
 impl Null {
@@ -54,11 +56,19 @@ impl Null {
         if n < BUSY {
             return above;
         }
-        let is_beyond = |k: u64| binomial::upper_tail(n, self.usual, k) <= BY_CHANCE;
-        let (mut low, mut high) = (above.saturating_sub(1), n);
+        above.max(self.least_beyond(n, BY_CHANCE))
+    }
+
+    /// The least number of bad requests in a tick of `n` that chance explains with this probability at most.
+    pub(crate) fn least_beyond(&self, n: u64, probability: f64) -> u64 {
+        let (mut low, mut high) = (0, n);
         while low + 1 < high {
             let middle = low.midpoint(high);
-            if is_beyond(middle) { high = middle } else { low = middle }
+            if binomial::upper_tail(n, self.usual, middle) <= probability {
+                high = middle
+            } else {
+                low = middle
+            }
         }
         high
     }
