@@ -8,9 +8,10 @@
 //! call it healthy. So each open request has a slot; at the seal, those that have waited for the app longer than the
 //! *slow mark* are recorded with the age reached, once, and not again when they end.
 //!
-//! A request costs two turns of the lock, at its arrival and at its end, and one atomic exchange between them, when the
-//! reply's head comes: the slots lie outside the lock. Both sides change a slot's word only if it is
-//! still what they read, so neither undoes what the other did.
+//! A request costs two turns of the lock, at its arrival and at its end, and one plain store between them, when the reply's
+//! head comes. A slot's word lies outside the lock: only the request's own worker writes it, the seal only reads it. What
+//! was noted of a slot already lies inside the lock, so that whoever comes first, the end or the seal, records, and the
+//! other does not.
 //!
 //! It does not know what a latency means: the slow mark is set by the engine.
 
@@ -40,6 +41,7 @@ const UNSET: u64 = u64::MAX;
 #[derive(Debug)]
 pub struct Ticket(u32);
 
+/// How far an open request is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Slot {
     Free,
@@ -49,42 +51,42 @@ enum Slot {
     Waiting {
         since_us: u64,
     },
-    /// The same, and its age was recorded as a latency already.
-    Overdue {
-        since_us: u64,
-    },
-    /// The reply's head came; its latency is to be recorded by whoever comes first, the end or the seal.
+    /// The reply's head came; what follows depends on the client's speed too.
     Answered {
         latency_us: u64,
     },
-    /// What follows the head depends on the client's speed too.
-    Streaming,
 }
 
 impl Slot {
-    /// As one word: the kind in the lowest three bits. Times are cut to 61 bits, which is 73,000 years.
+    /// As one word: the kind in the lowest two bits. Times are cut to 62 bits, which is 146,000 years.
     const fn word(self) -> u64 {
         match self {
             Self::Free => 0,
             Self::Sending => 1,
-            Self::Waiting { since_us } => since_us << 3 | 2,
-            Self::Overdue { since_us } => since_us << 3 | 3,
-            Self::Answered { latency_us } => latency_us << 3 | 4,
-            Self::Streaming => 5,
+            Self::Waiting { since_us } => since_us << 2 | 2,
+            Self::Answered { latency_us } => latency_us << 2 | 3,
         }
     }
 
     const fn of(word: u64) -> Self {
-        let us = word >> 3;
-        match word & 7 {
+        let us = word >> 2;
+        match word & 3 {
             0 => Self::Free,
             1 => Self::Sending,
             2 => Self::Waiting { since_us: us },
-            3 => Self::Overdue { since_us: us },
-            4 => Self::Answered { latency_us: us },
-            _ => Self::Streaming,
+            _ => Self::Answered { latency_us: us },
         }
     }
+}
+
+/// What was recorded of an open request already.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Noted {
+    Nothing,
+    /// Its age, as a latency: it was overdue.
+    Age,
+    /// That it was answered, and its latency if not its age before.
+    Answer,
 }
 
 /// The first run of slots; each next one is twice as long.
@@ -121,8 +123,9 @@ struct Open {
     latency: Histogram<u32>,
     arrived: u64,
     answered: u64,
-    /// Tickets ever given out, and those that came back.
-    tickets: u32,
+    /// What was recorded of each ticket ever given out.
+    noted: Vec<Noted>,
+    /// Tickets that came back.
     free: Vec<u32>,
 }
 
@@ -134,7 +137,7 @@ impl Shard {
                 latency: window_histogram(),
                 arrived: 0,
                 answered: 0,
-                tickets: 0,
+                noted: Vec::new(),
                 free: Vec::new(),
             }),
             slots: Slots::default(),
@@ -161,39 +164,24 @@ impl Shard {
         let mut open = self.lock();
         open.arrived += 1;
         let ticket = open.free.pop().unwrap_or_else(|| {
-            open.tickets += 1;
-            open.tickets - 1
+            open.noted.push(Noted::Nothing);
+            (open.noted.len() - 1) as u32
         });
         self.slots.at(ticket).store(slot.word(), Ordering::Release);
         Ticket(ticket)
     }
 
-    /// The last byte of the request was sent at `now_us`: from here the app is awaited.
+    /// The last byte of the request was sent at `now_us`: from here the app is awaited, if its head has not come yet.
     pub fn sent(&self, ticket: &Ticket, now_us: u64) {
-        let waiting = Slot::Waiting { since_us: now_us }.word();
-        // When the reply's head came first, nothing is awaited any more.
-        let _ = self.slots.at(ticket.0).compare_exchange(
-            Slot::Sending.word(),
-            waiting,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
+        let slot = self.slots.at(ticket.0);
+        if Slot::of(slot.load(Ordering::Relaxed)) == Slot::Sending {
+            slot.store(Slot::Waiting { since_us: now_us }.word(), Ordering::Release);
+        }
     }
 
     /// The reply's head came, `latency_us` after the app was first awaited.
     pub fn answered(&self, ticket: &Ticket, latency_us: u64) {
-        let slot = self.slots.at(ticket.0);
-        let next = |word| match Slot::of(word) {
-            Slot::Overdue { .. } => Slot::Streaming,
-            Slot::Free | Slot::Sending | Slot::Waiting { .. } | Slot::Answered { .. } | Slot::Streaming => {
-                Slot::Answered { latency_us }
-            }
-        };
-        // Only a seal can come between, and only once: from waiting to overdue.
-        let before = slot.fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| Some(next(word).word()));
-        if before.is_ok_and(|word| next(word) == Slot::Streaming) {
-            self.lock().answered += 1;
-        }
+        self.slots.at(ticket.0).store(Slot::Answered { latency_us }.word(), Ordering::Release);
     }
 
     /// The request ended at `now_us`.
@@ -201,17 +189,20 @@ impl Shard {
     /// A client that left an app which had kept it waiting beyond the slow mark is no error, but its wait is recorded:
     /// users flee slow apps, and dropping them would hide the slowness.
     pub fn end(&self, ticket: Ticket, method: Method, status: StatusClass, outcome: Outcome, now_us: u64) {
+        let slot = self.slots.at(ticket.0);
         let mut open = self.lock();
-        match Slot::of(self.slots.at(ticket.0).swap(Slot::Free.word(), Ordering::AcqRel)) {
-            Slot::Answered { latency_us } => open.answered(latency_us),
+        match Slot::of(slot.load(Ordering::Relaxed)) {
+            Slot::Answered { latency_us } => open.note_answer(ticket.0, latency_us),
             Slot::Waiting { since_us } if outcome == Outcome::ClientAborted => {
                 let waited = now_us.saturating_sub(since_us);
                 if waited > self.slow_mark_us.load(Ordering::Relaxed) {
-                    open.latency.saturating_record(waited);
+                    open.note_age(ticket.0, waited);
                 }
             }
-            Slot::Free | Slot::Sending | Slot::Waiting { .. } | Slot::Overdue { .. } | Slot::Streaming => {}
+            Slot::Free | Slot::Sending | Slot::Waiting { .. } => {}
         }
+        slot.store(Slot::Free.word(), Ordering::Release);
+        open.noted[ticket.0 as usize] = Noted::Nothing;
         open.free.push(ticket.0);
         open.count(method, status, outcome);
     }
@@ -226,27 +217,18 @@ impl Shard {
         let overdue_us = if slow_mark == UNSET { micros(OVERDUE_DEFAULT) } else { slow_mark };
         let mut guard = self.lock();
         let open = &mut *guard;
-        for ticket in 0..open.tickets {
-            let slot = self.slots.at(ticket);
-            let word = slot.load(Ordering::Acquire);
-            let exchange = |to: Slot| {
-                slot.compare_exchange(word, to.word(), Ordering::AcqRel, Ordering::Acquire).is_ok()
-            };
-            match Slot::of(word) {
-                Slot::Free | Slot::Sending | Slot::Streaming => {}
-                Slot::Answered { latency_us } => {
-                    if exchange(Slot::Streaming) {
-                        open.answered(latency_us);
-                    }
-                }
+        for ticket in 0..open.noted.len() as u32 {
+            match Slot::of(self.slots.at(ticket).load(Ordering::Acquire)) {
+                Slot::Free | Slot::Sending => {}
+                Slot::Answered { latency_us } => open.note_answer(ticket, latency_us),
                 Slot::Waiting { since_us } => {
                     let age = now_us.saturating_sub(since_us);
-                    if age > slow_mark && exchange(Slot::Overdue { since_us }) {
-                        open.latency.saturating_record(age);
+                    if age > slow_mark {
+                        open.note_age(ticket, age);
                     }
-                    into.wait(age > overdue_us);
+                    into.waiting += 1;
+                    into.overdue += u64::from(age > overdue_us);
                 }
-                Slot::Overdue { since_us } => into.wait(now_us.saturating_sub(since_us) > overdue_us),
             }
         }
         std::mem::swap(&mut open.latency, spare);
@@ -255,14 +237,25 @@ impl Shard {
         }
         into.arrived += std::mem::take(&mut open.arrived);
         into.answered += std::mem::take(&mut open.answered);
-        into.in_flight += u64::from(open.tickets) - open.free.len() as u64;
+        into.in_flight += (open.noted.len() - open.free.len()) as u64;
     }
 }
 
 impl Open {
-    fn answered(&mut self, latency_us: u64) {
-        self.answered += 1;
-        self.latency.saturating_record(latency_us);
+    fn note_answer(&mut self, ticket: u32, latency_us: u64) {
+        let noted = std::mem::replace(&mut self.noted[ticket as usize], Noted::Answer);
+        if noted == Noted::Nothing {
+            self.latency.saturating_record(latency_us);
+        }
+        self.answered += u64::from(noted != Noted::Answer);
+    }
+
+    fn note_age(&mut self, ticket: u32, age_us: u64) {
+        let noted = &mut self.noted[ticket as usize];
+        if *noted == Noted::Nothing {
+            *noted = Noted::Age;
+            self.latency.saturating_record(age_us);
+        }
     }
 
     fn count(&mut self, method: Method, status: StatusClass, outcome: Outcome) {
@@ -278,13 +271,6 @@ struct Sealed {
     in_flight: u64,
     waiting: u64,
     overdue: u64,
-}
-
-impl Sealed {
-    fn wait(&mut self, is_overdue: bool) {
-        self.waiting += 1;
-        self.overdue += u64::from(is_overdue);
-    }
 }
 
 /// All shards, and the hand that seals them.
