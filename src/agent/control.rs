@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::engine::record::{Decision, Exit, Happening, Order, Pause, Progress, Record};
 use crate::engine::release::RecordId;
 use crate::engine::time::Time;
+use crate::engine::window::Window;
 use crate::engine::{Effect, Engine, Input};
 use crate::platform::Platform;
 use crate::prober::Readiness;
@@ -193,20 +194,21 @@ impl Agent {
 
     /// Closes the open window, lets the engine weigh it, and publishes what may be seen.
     pub(super) async fn seal_now(&mut self, stalled: bool) {
-        let (now, now_us) = (self.clock.now(), self.clock.micros());
-        self.sealed_us = now_us;
-        let window = self.recorder.seal(now, now_us, stalled);
-        let effects = self.engine.step(now, Input::Sealed(window.clone()));
+        let window = self.close_window(stalled);
+        let effects = self.engine.step(window.to, Input::Sealed(window.clone()));
         self.perform(effects).await;
-        self.shared.publish(self.live(now), &window);
+        self.shared.publish(self.live(window.to), &window);
     }
 
     /// Closes the open window for the totals only: nothing is judged.
     pub(super) fn count(&mut self) {
-        let (now, now_us) = (self.clock.now(), self.clock.micros());
-        self.sealed_us = now_us;
-        let window = self.recorder.seal(now, now_us, false);
-        self.shared.publish(self.live(now), &window);
+        let window = self.close_window(false);
+        self.shared.publish(self.live(window.to), &window);
+    }
+
+    fn close_window(&mut self, stalled: bool) -> Window {
+        self.sealed_us = self.clock.micros();
+        self.recorder.seal(self.clock.now(), self.sealed_us, stalled)
     }
 
     pub(super) async fn heard(&mut self, input: Input) {

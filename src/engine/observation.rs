@@ -259,20 +259,6 @@ impl Outcome {
     }
 }
 
-/// One request, ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Observation {
-    /// What was asked.
-    pub method: Method,
-    /// The class of the status that the client was sent.
-    pub status: StatusClass,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// The app's thinking time in microseconds: from the later of "head parsed" and "request fully sent" to the
-    /// reply's head. `None` where no reply head came or where the time says nothing about the app.
-    pub latency_us: Option<u64>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
