@@ -22,7 +22,7 @@ use crate::engine::window::Window;
 use crate::engine::{Effect, Engine, Input};
 use crate::platform::Platform;
 use crate::prober::Readiness;
-use crate::proxy::{DataPlane, Phase, Plan, Upstream};
+use crate::proxy::{Arm, DataPlane, Phase, Plan, Upstream};
 use crate::recorder::Recorder;
 use crate::store::{ReadError, Store, Write};
 use crate::supervisor::{self, App, Received, Signals, Supervisor};
@@ -104,7 +104,7 @@ impl Agent {
             return Ok(());
         }
         let plan = self.plan.load();
-        let Upstream::Loopback { port } = plan.upstream else { return Ok(()) };
+        let Upstream::Loopback { port } = plan.stable.upstream else { return Ok(()) };
         let app = self.supervisor.spawn(&self.command, port, &is_hidden).map_err(Error::Spawn)?;
         info!(pid = app.pid(), port, "app started");
         self.app = Some(app);
@@ -147,11 +147,9 @@ impl Agent {
 
     async fn became_ready(&mut self) {
         let plan = self.plan.load_full();
-        self.plan.store(Arc::new(Plan {
-            generation: plan.generation + 1,
-            phase: Phase::Serving,
-            ..(*plan).clone()
-        }));
+        let stable =
+            Arm { generation: plan.stable.generation + 1, phase: Phase::Serving, ..plan.stable.clone() };
+        self.plan.store(Arc::new(Plan { stable, ..(*plan).clone() }));
         self.enter(AppPhase::Ready);
         info!(after_ms = self.clock.uptime().as_millis() as u64, "app became ready");
         self.step(Input::BecameReady).await;

@@ -20,7 +20,7 @@ use crate::agent::Error;
 use crate::agent::control::{Agent, AppPhase, SEAL_EVERY, ended};
 use crate::engine::Input;
 use crate::engine::record::Exit;
-use crate::proxy::{Drained, Phase, Plan};
+use crate::proxy::{Arm, Drained, Phase, Plan};
 use crate::supervisor::{self, Received, Signal};
 
 /// The port is closed after this at the latest.
@@ -184,7 +184,8 @@ impl Agent {
 
     fn set_phase(&self, phase: Phase) {
         let plan = self.plan.load_full();
-        self.plan.store(Arc::new(Plan { phase, ..(*plan).clone() }));
+        let stable = Arm { phase, ..plan.stable.clone() };
+        self.plan.store(Arc::new(Plan { stable, ..(*plan).clone() }));
     }
 
     /// An order that is under way may still be answered; its answer is worth a record.

@@ -22,7 +22,7 @@ use crate::engine::release::Release;
 use crate::engine::{Engine, Identity};
 use crate::platform;
 use crate::prober::{Readiness, Target};
-use crate::proxy::{self, LocalPages, Phase, Plan, Upstream};
+use crate::proxy::{self, Arm, LocalPages, Phase, Plan, Upstream};
 use crate::recorder::Recorder;
 use crate::store::{self, Store};
 use crate::supervisor::{self, Signals, Supervisor};
@@ -51,7 +51,7 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
 
     let recorder = Recorder::new(config.proxy.workers, now);
     let (upstream, target) = upstream(&config)?;
-    let first = Plan { upstream: upstream.clone(), generation: 0, phase: Phase::Starting };
+    let first = Plan::whole(Arm { upstream: upstream.clone(), generation: 0, phase: Phase::Starting });
     let plan = Arc::new(ArcSwap::from_pointee(first));
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let shared = Arc::new(admin::Shared::new(clock, config.admin.token.clone(), commands_in));
@@ -198,6 +198,7 @@ fn text(upstream: &Upstream) -> String {
     match upstream {
         Upstream::Loopback { port } => format!("localhost:{port}"),
         Upstream::Remote { authority } => authority.clone(),
+        Upstream::Unix { path } => format!("unix:{}", path.display()),
     }
 }
 

@@ -80,12 +80,20 @@ pub struct Proxy {
     pub held_max: usize,
     /// How long the app may take to its reply's head; zero: no limit.
     pub response_timeout: Duration,
-    /// How long a client may take from a head's first byte to its last, and how long a connection may be idle.
+    /// How long a client's connection may be idle between requests.
     pub idle_timeout: Duration,
+    /// How long a client may take from a head's first byte to its last.
+    pub head_timeout: Duration,
+    /// How long a client may be silent within a request's body; zero: no limit.
+    pub body_timeout: Duration,
+    /// How long a client may take nothing of a reply that waits for it; zero: no limit.
+    pub send_timeout: Duration,
     /// How long a pooled connection to the app may be idle and still be used.
     pub upstream_idle: Duration,
     /// How many idle connections to the app each worker keeps.
     pub upstream_idle_max: usize,
+    /// How many requests are at the app at once; more are answered 503 at once. Zero: no limit.
+    pub in_flight_max: usize,
     /// How many client connections are open at once; more wait in the backlog.
     pub connections_max: usize,
 }
@@ -100,8 +108,12 @@ impl Default for Proxy {
             held_max: 1000,
             response_timeout: Duration::from_secs(320),
             idle_timeout: Duration::from_secs(75),
+            head_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(60),
+            send_timeout: Duration::from_secs(60),
             upstream_idle: Duration::from_millis(1500),
             upstream_idle_max: 64,
+            in_flight_max: 0,
             connections_max: 10_000,
         }
     }

@@ -105,6 +105,9 @@ fn proxy(reader: &mut Reader) -> Proxy {
         held_max: size(reader.count("proxy.held_max", d.held_max as u64, 0, 100_000)),
         response_timeout: reader.duration("proxy.response_timeout", d.response_timeout, "0s", "1d"),
         idle_timeout: reader.duration("proxy.idle_timeout", d.idle_timeout, "1s", "1h"),
+        head_timeout: reader.duration("proxy.head_timeout", d.head_timeout, "100ms", "1h"),
+        body_timeout: reader.duration("proxy.body_timeout", d.body_timeout, "0s", "1h"),
+        send_timeout: reader.duration("proxy.send_timeout", d.send_timeout, "0s", "1h"),
         upstream_idle: reader.duration("proxy.upstream_idle", d.upstream_idle, "0s", "10m"),
         upstream_idle_max: size(reader.count(
             "proxy.upstream_idle_max",
@@ -112,6 +115,7 @@ fn proxy(reader: &mut Reader) -> Proxy {
             0,
             10_000,
         )),
+        in_flight_max: size(reader.count("proxy.in_flight_max", d.in_flight_max as u64, 0, 1_000_000)),
         connections_max: size(reader.count("proxy.connections_max", d.connections_max as u64, 1, 1_000_000)),
     }
 }

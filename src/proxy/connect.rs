@@ -52,13 +52,13 @@ pub(super) async fn fresh(worker: &Worker) -> Result<Lease, Refusal> {
         let plan = worker.plan.load_full();
         let refusal = match attempt(worker, &plan).await {
             Ok(stream) => {
-                let adopted = worker.pool.adopt(stream, plan.generation).await;
+                let adopted = worker.pool.adopt(stream, plan.stable.generation).await;
                 let connection = adopted.map_err(|_| Refusal::BadReply)?;
                 return Ok(Lease::new(&worker.pool, connection, false));
             }
             Err(refusal) => refusal,
         };
-        match plan.phase {
+        match plan.stable.phase {
             _ if refusal == Refusal::OutOfResources => return Err(refusal),
             Phase::Starting => {
                 let left_us = hold_us.saturating_sub(worker.clock.micros().saturating_sub(began_us));
@@ -85,7 +85,7 @@ pub(super) async fn fresh(worker: &Worker) -> Result<Lease, Refusal> {
 }
 
 async fn attempt(worker: &Worker, plan: &Plan) -> Result<TcpStream, Refusal> {
-    match tokio::time::timeout(worker.settings.connect_timeout, dial(worker, &plan.upstream)).await {
+    match tokio::time::timeout(worker.settings.connect_timeout, dial(worker, &plan.stable.upstream)).await {
         // A socket can meet itself where nobody listens on a port of the ephemeral range.
         Ok(Ok(stream)) if stream.local_addr().ok() == stream.peer_addr().ok() => Err(Refusal::Unreachable),
         Ok(Ok(stream)) => {
@@ -105,6 +105,7 @@ async fn dial(worker: &Worker, upstream: &Upstream) -> io::Result<TcpStream> {
     let port = match upstream {
         Upstream::Loopback { port } => *port,
         Upstream::Remote { authority } => return TcpStream::connect(authority.as_str()).await,
+        Upstream::Unix { .. } => return Err(io::ErrorKind::Unsupported.into()),
     };
     let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
     let v6_first = worker.loopback_v6.get();

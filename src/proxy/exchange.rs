@@ -43,7 +43,7 @@ pub(super) async fn send(
 ) -> Result<Answer, Refusal> {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let repeatable = safe && whole;
-    let generation = worker.plan.load().generation;
+    let generation = worker.plan.load().stable.generation;
     let (lease, copy) = match worker.pool.take(generation, !repeatable).await {
         Some(connection) => {
             let copy = repeatable.then(|| copy(&request, progress));

@@ -69,7 +69,7 @@ async fn proxied(line: &Rc<Line>, request: Request<Incoming>) -> Response<ReplyB
     }
     let whole = body.is_end_stream();
     // While the app starts, the wait for it is not its thinking time: that begins when the request is sent.
-    let starting = worker.plan.load().phase == Phase::Starting;
+    let starting = worker.plan.load().stable.phase == Phase::Starting;
     let awaited_us = (whole && !starting).then_some(now_us);
     let mut account = Account::open(&worker.shard, worker.clock, &worker.cutting, method, awaited_us);
     let progress = Rc::clone(account.progress());
@@ -80,7 +80,7 @@ async fn proxied(line: &Rc<Line>, request: Request<Incoming>) -> Response<ReplyB
         Ok(answer) => return relay(line, account, answer, asked),
         Err(refusal) => refusal,
     };
-    let outcome = refusal.outcome_in(worker.plan.load().phase);
+    let outcome = refusal.outcome_in(worker.plan.load().stable.phase);
     account.head(refusal.status(), outcome);
     account.end(outcome);
     let mut reply = refusal.reply(&asked.method, Some(asked.id));
@@ -171,7 +171,7 @@ fn relay(line: &Rc<Line>, mut account: Account, answer: Answer, asked: Asked) ->
     if early {
         parts.headers.insert(header::CONNECTION, CLOSE);
     }
-    let ends_as = outcome_of(&parts, worker.plan.load().phase);
+    let ends_as = outcome_of(&parts, worker.plan.load().stable.phase);
     account.head(parts.status.as_u16(), ends_as);
     let by_close = asked.version == Version::HTTP_10 && !has_end(&parts.headers, &body);
     let reset = by_close.then(|| Arc::clone(&line.reset));

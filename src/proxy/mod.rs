@@ -24,6 +24,7 @@ mod io;
 mod plan;
 mod pool;
 mod reply;
+mod split;
 mod tunnel;
 mod worker;
 
@@ -40,7 +41,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config;
-pub use crate::proxy::plan::{LocalPages, LocalRequest, Phase, Plan, Upstream};
+pub use crate::proxy::plan::{Arm, LocalPages, LocalRequest, Phase, Plan, Upstream};
+pub use crate::proxy::split::Split;
 use crate::proxy::worker::{Control, Handoff, Load, Seed};
 use crate::recorder::Shard;
 

@@ -2,23 +2,42 @@
 //!
 //! A plan is swapped whole and read without a lock. It knows nothing of how requests are sent.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Response};
 
-/// Where requests go. Swapped whole by the agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use crate::proxy::split::Split;
+
+/// Where requests go. Swapped whole by the agent; a request reads it once, before any byte of it is sent.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// The app's address.
+    /// The app that serves.
+    pub stable: Arm,
+    /// A second one beside it that gets a share; `None`: all goes to `stable`.
+    pub split: Option<Split>,
+}
+
+impl Plan {
+    /// All requests go to one app.
+    pub const fn whole(stable: Arm) -> Self {
+        Self { stable, split: None }
+    }
+}
+
+/// One app that requests can be sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arm {
+    /// Its address.
     pub upstream: Upstream,
-    /// Counts the app's starts: connections to an earlier start are never used again.
+    /// Counts its starts: connections to an earlier start are never used again.
     pub generation: u64,
-    /// How far the app is.
+    /// How far it is.
     pub phase: Phase,
 }
 
-/// The app's address.
+/// An app's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upstream {
     /// On this machine: `127.0.0.1` is tried first, then `::1`; the one that worked is remembered.
@@ -30,6 +49,11 @@ pub enum Upstream {
     Remote {
         /// `host:port`.
         authority: String,
+    },
+    /// A socket in the file system.
+    Unix {
+        /// Its path.
+        path: PathBuf,
     },
 }
 

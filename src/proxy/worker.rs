@@ -177,7 +177,7 @@ pub(super) async fn run(seed: Seed, mut accepted: mpsc::Receiver<Handoff>) -> us
                     tracing::error!(error = &error as &dyn std::error::Error, "connection task failed");
                 }
             }
-            _ = sweep.tick() => worker.pool.sweep(worker.plan.load().generation),
+            _ = sweep.tick() => worker.pool.sweep(worker.plan.load().stable.generation),
         }
     }
     worker.cutting.set(true);

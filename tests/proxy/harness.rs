@@ -10,7 +10,7 @@ use bytes::Bytes;
 use outrigger::clock::Clock;
 use outrigger::config;
 use outrigger::engine::observation::Outcome;
-use outrigger::proxy::{DataPlane, Drained, LocalPages, Phase, Plan, Upstream, start};
+use outrigger::proxy::{Arm, DataPlane, Drained, LocalPages, Phase, Plan, Upstream, start};
 use outrigger::recorder::Recorder;
 
 /// No wait in a test is longer.
@@ -52,7 +52,7 @@ impl Rig {
         tweak(&mut settings);
         let clock = Clock::start();
         let recorder = Recorder::new(settings.workers, clock.now());
-        let plan = Plan { upstream: Upstream::Loopback { port }, generation: 1, phase };
+        let plan = Plan::whole(Arm { upstream: Upstream::Loopback { port }, generation: 1, phase });
         let plan = Arc::new(ArcSwap::from_pointee(plan));
         let local: LocalPages = Arc::new(|asked| {
             assert!(asked.path != "/panic", "asked to panic");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use outrigger::engine::observation::Outcome;
-use outrigger::proxy::{Phase, Plan, Upstream};
+use outrigger::proxy::{Arm, Phase, Plan, Upstream};
 
 use crate::harness::{PATIENCE, Reply, Rig, app, app_at, app_echoing, app_saying, read_head};
 
@@ -139,11 +139,11 @@ fn a_new_start_of_the_app_gets_no_old_connection() {
     let mut stream = rig.connect();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     assert!(Reply::read(&mut stream).text().starts_with("GET / "));
-    rig.plan.store(Arc::new(Plan {
+    rig.plan.store(Arc::new(Plan::whole(Arm {
         upstream: Upstream::Loopback { port: second },
         generation: 2,
         phase: Phase::Serving,
-    }));
+    })));
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     assert_eq!(Reply::read(&mut stream).text(), "new");
 }
