@@ -108,10 +108,34 @@ impl Slots {
     }
 }
 
+/// What was asked.
+pub struct Asked<'a> {
+    pub method: Method,
+    pub path: &'a [u8],
+    pub class: Traffic,
+}
+/// Who asked.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Traffic {
+    User,
+    Health,
+}
+/// How it ended.
+pub struct Ended {
+    pub status: u16,
+    pub outcome: Outcome,
+    pub now_us: u64,
+    pub reached_us: Option<u64>,
+    pub total_us: Option<u64>,
+    pub retried: bool,
+    pub is_stream: bool,
+}
+
 /// One worker's share of the open window.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Shard {
+    methods: Mutex<std::collections::HashMap<u32, Method>>,
     open: Mutex<Open>,
     slots: Slots,
     slow_mark_us: AtomicU64,
@@ -132,6 +156,7 @@ struct Open {
 impl Shard {
     fn new() -> Self {
         Self {
+            methods: Mutex::default(),
             open: Mutex::new(Open {
                 counts: [0; METHODS * STATUSES * OUTCOMES],
                 latency: window_histogram(),
@@ -150,9 +175,12 @@ impl Shard {
     }
 
     /// A request's head was read and its body is still to be sent to the app.
-    pub fn arrived(&self) -> Ticket {
-        self.open(Slot::Sending)
+    pub fn arrived(&self, asked: &Asked<'_>, awaited: Option<u64>) -> Ticket {
+        let t = self.open(awaited.map_or(Slot::Sending, |since_us| Slot::Waiting { since_us }));
+        self.methods.lock().unwrap().insert(t.0, asked.method);
+        t
     }
+    pub fn lag(&self, _us: u64) {}
 
     /// A request without a body was read at `now_us` (microseconds of the process's clock): from here the app is
     /// awaited.
@@ -188,7 +216,9 @@ impl Shard {
     ///
     /// A client that left an app which had kept it waiting beyond the slow mark is no error, but its wait is recorded:
     /// users flee slow apps, and dropping them would hide the slowness.
-    pub fn end(&self, ticket: Ticket, method: Method, status: StatusClass, outcome: Outcome, now_us: u64) {
+    pub fn end(&self, ticket: Ticket, ended: &Ended) {
+        let (status, outcome, now_us) = (StatusClass::of(ended.status), ended.outcome, ended.now_us);
+        let method = self.methods.lock().unwrap()[&ticket.0];
         let slot = self.slots.at(ticket.0);
         let mut open = self.lock();
         match Slot::of(slot.load(Ordering::Relaxed)) {
@@ -208,7 +238,8 @@ impl Shard {
     }
 
     /// A request ended that never had a ticket: it was refused before it could be one.
-    pub fn refused(&self, method: Method, status: StatusClass, outcome: Outcome) {
+    pub fn refused(&self, method: Method, status: u16, outcome: Outcome) {
+        let status = StatusClass::of(status);
         self.lock().count(method, status, outcome);
     }
 

@@ -59,7 +59,7 @@ fn an_ordinary_request_reaches_the_app_with_its_own_bytes_and_our_few_headers() 
         ("x-gone", &[]),
         ("x-a", &["1", "2"]),
         ("te", &["trailers"]),
-        ("connection", &["te"]),
+        ("connection", &["TE"]),
         ("trailer", &["X-T"]),
         ("keep-alive", &[]),
         ("upgrade", &[]),

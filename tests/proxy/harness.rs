@@ -195,8 +195,12 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
+    /// Reads one reply, passing over interim ones.
     pub(crate) fn read(stream: &mut TcpStream) -> Self {
-        let head = read_head(stream).unwrap_or_default();
+        let mut head = read_head(stream).unwrap_or_default();
+        while head.starts_with("HTTP/1.1 100 ") || head.starts_with("HTTP/1.1 103 ") {
+            head = read_head(stream).unwrap_or_default();
+        }
         if let Some(length) = content_length(&head) {
             let mut body = Vec::new();
             let _ = stream.take(length as u64).read_to_end(&mut body);
