@@ -56,9 +56,11 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let shared = Arc::new(admin::Shared::new(clock, config.admin.token.clone(), commands_in));
     let local = local_pages(Arc::clone(&shared), config.proxy.health_path.clone());
-    let data_path =
-        proxy::start(config.proxy.clone(), public, Arc::clone(&plan), recorder.shards(), clock, local)
-            .map_err(Error::DataPath)?;
+    // Nothing is recorded of a second app before there is one.
+    let candidate = Recorder::new(config.proxy.workers, now);
+    let shards = proxy::Shards { stable: recorder.shards(), candidate: candidate.shards() };
+    let data_path = proxy::start(config.proxy.clone(), public, Arc::clone(&plan), shards, clock, local)
+        .map_err(Error::DataPath)?;
 
     let shutdown = CancellationToken::new();
     let admin_address = serve_admin(admin_listener, &shared, &shutdown)?;

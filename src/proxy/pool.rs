@@ -211,11 +211,6 @@ impl Lease {
         self.connection.socket
     }
 
-    /// Where it came from.
-    pub(super) fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
     /// The exchange ended as it should and both sides can go on: back to the pool.
     pub(super) fn release(self) {
         self.pool.put(self.connection);

@@ -45,6 +45,8 @@ pub(super) enum Relayed {
     Failed(Refusal),
     /// The client has gone.
     ClientLeft,
+    /// A reply with this status came, and the other app is to be asked instead.
+    Elsewhere(u16),
     /// Both sides have switched protocols.
     Switched,
 }

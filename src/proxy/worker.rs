@@ -25,7 +25,8 @@ use crate::proxy::client;
 use crate::proxy::connect::Reached;
 use crate::proxy::plan::{Arm, LocalPages, Phase, Plan};
 use crate::proxy::pool::Pool;
-use crate::proxy::split::ArmId;
+use crate::proxy::split::mirror::Copies;
+use crate::proxy::split::{ArmId, Counter};
 use crate::proxy::watch::Watches;
 use crate::recorder::Shard;
 
@@ -115,6 +116,10 @@ pub(super) struct Worker {
     /// Connections are being ended by us, at a deadline.
     pub(super) cutting: Rc<Cell<bool>>,
     date: Cell<[u8; DATE_LEN]>,
+    /// What went where, of requests and of their copies.
+    pub(super) chosen: Counter,
+    pub(super) mirrored: Counter,
+    pub(super) copies: Copies,
 }
 
 impl std::fmt::Debug for Worker {
@@ -141,6 +146,9 @@ impl Worker {
             watches: Rc::new(Watches::new(settings)),
             cutting: Rc::new(Cell::new(false)),
             date: Cell::new(date(seed.clock.now())),
+            chosen: Counter::new(fastrand::u64(..)),
+            mirrored: Counter::new(fastrand::u64(..)),
+            copies: Copies::default(),
         }
     }
 

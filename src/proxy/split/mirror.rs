@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
+use crate::proxy::socket::AppSocket;
 use crate::proxy::split::Mirror;
 
 /// The field that marks a copy. What has it is not copied again.
@@ -102,6 +103,14 @@ pub(in crate::proxy) fn copy_of(head: &[u8], mirror: &Mirror) -> Vec<u8> {
     }
     copy.extend_from_slice(format!("{MARK}: 1\r\nConnection: close\r\n\r\n").as_bytes());
     copy
+}
+
+/// Sends `message` over `socket`, within the usual bounds, and drops the reply.
+pub(in crate::proxy) async fn send_on(socket: AppSocket, message: Vec<u8>) -> Outcome {
+    match socket {
+        AppSocket::Tcp(stream) => send(stream, message, LIMIT).await,
+        AppSocket::Unix(stream) => send(stream, message, LIMIT).await,
+    }
 }
 
 /// Sends `message` and drops the reply.

@@ -9,26 +9,21 @@
 //! to the stable one. A client that forges its key or its cookie chooses its own arm, and nobody else's.
 //!
 //! It does not know who sets the shares, what a release is, or how requests are sent.
-#![expect(dead_code, reason = "the exchange that calls it comes separately")]
 
 mod bucket;
 mod counter;
-mod crossing;
+pub(super) mod crossing;
 pub(super) mod mirror;
 mod share;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-#[expect(unused_imports, reason = "the exchange that calls it comes separately")]
 pub(super) use crate::proxy::split::bucket::{
     Bucket, COOKIE, Scheme, find_cookie, may_set_cookie, set_cookie, strip_cookie,
 };
 pub(super) use crate::proxy::split::counter::Counter;
-#[expect(unused_imports, reason = "the exchange that calls it comes separately")]
-pub(super) use crate::proxy::split::crossing::{
-    Asked, Body, Failure, is_asset, may_fall_back, may_rescue, should_mirror,
-};
+pub(super) use crate::proxy::split::crossing::{Body, Failure, may_fall_back, may_rescue, should_mirror};
 pub use crate::proxy::split::share::Share;
 
 use crate::proxy::plan::{Arm, Phase};
