@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use crate::clock::Clock;
-use crate::engine::observation::{Method, Outcome, StatusClass};
-use crate::recorder::{Shard, Ticket};
+use crate::engine::observation::{Method, Outcome};
+use crate::recorder::{Asked, Ended, Shard, Ticket, Traffic};
 
 /// How far a request is.
 #[derive(Debug)]
@@ -84,8 +84,7 @@ impl Progress {
 pub(super) struct Account {
     progress: Rc<Progress>,
     cutting: Rc<Cell<bool>>,
-    method: Method,
-    status: StatusClass,
+    status: u16,
     outcome_if_left: Outcome,
 }
 
@@ -99,10 +98,8 @@ impl Account {
         method: Method,
         awaited_us: Option<u64>,
     ) -> Self {
-        let ticket = match awaited_us {
-            Some(now_us) => shard.arrived_whole(now_us),
-            None => shard.arrived(),
-        };
+        let asked = Asked { method, path: b"", class: Traffic::User };
+        let ticket = shard.arrived(&asked, awaited_us);
         let progress = Progress {
             shard: Arc::clone(shard),
             clock,
@@ -115,8 +112,7 @@ impl Account {
         Self {
             progress: Rc::new(progress),
             cutting: Rc::clone(cutting),
-            method,
-            status: StatusClass::None,
+            status: 0,
             outcome_if_left: Outcome::ClientAborted,
         }
     }
@@ -128,7 +124,7 @@ impl Account {
 
     /// A head with this status goes to the client; `ends_as` is how the request is counted when all goes well.
     pub(super) fn head(&mut self, status: u16, ends_as: Outcome) {
-        self.status = StatusClass::of(status);
+        self.status = status;
         // An error of the app stays one, whoever leaves.
         self.outcome_if_left = if ends_as == Outcome::Answered { Outcome::ClientLeft } else { ends_as };
     }
@@ -138,9 +134,12 @@ impl Account {
         self.close(self.status, outcome);
     }
 
-    fn close(&self, status: StatusClass, outcome: Outcome) {
+    fn close(&self, status: u16, outcome: Outcome) {
         if let Some(ticket) = self.progress.ticket.take() {
-            self.progress.shard.end(ticket, self.method, status, outcome, self.progress.clock.micros());
+            let now_us = self.progress.clock.micros();
+            let (reached_us, total_us, retried, is_stream) = (None, None, false, false);
+            let ended = Ended { status, outcome, now_us, reached_us, total_us, retried, is_stream };
+            self.progress.shard.end(ticket, &ended);
         }
     }
 }
@@ -166,6 +165,7 @@ pub(super) fn method_of(method: &http::Method) -> Method {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::observation::StatusClass;
     use crate::engine::time::Time;
     use crate::recorder::Recorder;
 

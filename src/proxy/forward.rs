@@ -12,7 +12,7 @@ use http::{Method, Request, Response, StatusCode, Version, request, response};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 
-use crate::engine::observation::{Outcome, StatusClass};
+use crate::engine::observation::Outcome;
 use crate::proxy::account::{Account, method_of};
 use crate::proxy::body::{Observed, ReplyBody, RequestBody};
 use crate::proxy::exchange::{self, Answer};
@@ -64,7 +64,7 @@ async fn proxied(line: &Rc<Line>, request: Request<Incoming>) -> Response<ReplyB
     let (mut parts, body) = request.into_parts();
     let method = method_of(&parts.method);
     if let Err(refusal) = guard::check(&parts) {
-        worker.shard.refused(method, StatusClass::of(refusal.status()), refusal.outcome());
+        worker.shard.refused(method, refusal.status(), refusal.outcome());
         return refusal.reply(&parts.method, parts.headers.get(&headers::X_REQUEST_ID).cloned());
     }
     let whole = body.is_end_stream();

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config;
-use crate::engine::observation::{Method, Outcome, StatusClass};
+use crate::engine::observation::{Method, Outcome};
 use crate::proxy::forward;
 use crate::proxy::io::Tap;
 use crate::proxy::plan::{LocalPages, Plan};
@@ -232,7 +232,7 @@ async fn converse(line: &Rc<Line>, tap: Tap) {
         Ok(()) => true,
         Err(error) if error.is_parse() => {
             // hyper answered it; no service saw it.
-            worker.shard.refused(Method::Other, StatusClass::ClientError, Outcome::ClientFault);
+            worker.shard.refused(Method::Other, 400, Outcome::ClientFault);
             true
         }
         Err(error) => {
