@@ -19,6 +19,7 @@ use crate::agent::{Error, Job, SOCKET_FILE, fingerprint};
 use crate::config::{Config, Origin, Setting};
 use crate::engine::memory::Memory;
 use crate::engine::release::Release;
+use crate::engine::route::Routes;
 use crate::engine::{Engine, Identity};
 use crate::platform;
 use crate::prober::{Readiness, Target};
@@ -49,7 +50,8 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
     let identity = Identity { release, boot };
     let (engine, effects) = Engine::start(now, identity, config.policy.clone(), memory);
 
-    let recorder = Recorder::new(config.proxy.workers, now);
+    let routes = Routes::new(config.proxy.routes.clone());
+    let recorder = Recorder::with_routes(config.proxy.workers, now, routes);
     let (upstream, target) = upstream(&config)?;
     let first = Plan::whole(Arm { upstream: upstream.clone(), generation: 0, phase: Phase::Starting });
     let plan = Arc::new(ArcSwap::from_pointee(first));
