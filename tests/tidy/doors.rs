@@ -50,7 +50,6 @@ const DOORS: &[(&str, &[&str])] = &[
     ("http", ABOVE_THE_ENGINE),
     ("http-body", HTTP),
     ("http-body-util", HTTP),
-    ("httparse", &["proxy"]),
     ("humantime", ALL),
     ("hyper", HTTP),
     ("hyper-util", HTTP),

@@ -5,6 +5,7 @@
 
 use crate::proxy::h1::fields::{Class, Fields};
 use crate::proxy::h1::names::is_trailer;
+use crate::proxy::h1::scan::is_text;
 
 /// A size has so many digits at most, which a `u64` just holds.
 const DIGITS_MAX: u8 = 16;
@@ -158,8 +159,7 @@ impl Chunks {
 
     fn extension(&mut self, byte: u8) -> Result<Phase, BadChunk> {
         self.extensions += 1;
-        let is_text = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
-        if is_text && self.extensions <= EXTENSIONS_MAX {
+        if is_text(byte) && self.extensions <= EXTENSIONS_MAX {
             Ok(Phase::Extension)
         } else {
             Err(BadChunk::Extension)
@@ -190,9 +190,10 @@ impl Chunks {
 }
 
 fn parse(trailers: &[u8]) -> Result<Fields<'_>, BadChunk> {
+    let mut fields = Fields::new(trailers, 0);
     let classify = |name: &[u8], _: &[u8]| if is_trailer(name) { Class::Pass } else { Class::Drop };
-    match Fields::parse(trailers, 0, classify) {
-        Ok(Some(fields)) if fields.len() == trailers.len() => Ok(fields),
+    match fields.read(classify) {
+        Ok(true) if fields.len() == trailers.len() => Ok(fields),
         _ => Err(BadChunk::Trailers),
     }
 }

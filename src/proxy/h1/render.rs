@@ -4,9 +4,9 @@
 
 use crate::proxy::h1::Framing;
 use crate::proxy::h1::fields::{Class, Fields, Line};
-use crate::proxy::h1::names::is_token;
 use crate::proxy::h1::reply::Reply;
 use crate::proxy::h1::request::Request;
+use crate::proxy::h1::scan::is_token;
 
 /// Room that is made for what is added to a head.
 const ADDED: usize = 512;
