@@ -167,7 +167,7 @@ fn a_copy_outlives_the_client() {
     until(|| (stable.arrivals() == 1 && candidate.arrivals() == 1).then_some(()));
     drop(stream);
     assert!(written.recv_timeout(PATIENCE).unwrap());
-    assert_eq!(rig.seen_after(1).of(Outcome::ClientLeft), 1);
+    assert_eq!(rig.seen_after(1).of(Outcome::ClientAborted), 1);
 }
 
 #[test]
