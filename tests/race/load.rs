@@ -18,7 +18,9 @@ use crate::app::{App, WORK};
 /// Requests of a wave are spread over so long before and after its moment.
 const SPREAD: Duration = Duration::from_millis(5);
 /// Each so many waves, every client sends a second request on the heels of the first: connections must be re-used, too.
+/// The first waves are single: nothing is learnt yet, and the race is hardest.
 const PAIR_EVERY: usize = 8;
+const PAIR_FIRST: usize = 3;
 /// An answer that takes longer has failed.
 const WAIT: Duration = Duration::from_secs(20);
 /// Replies of these tests are far smaller.
@@ -76,7 +78,12 @@ impl fmt::Display for Outcome {
 
 /// All requests of so many waves, pairs included.
 pub(crate) fn requests(waves: usize, clients: usize) -> usize {
-    (waves + waves.div_ceil(PAIR_EVERY)) * clients
+    let pairs = (0..waves).filter(|wave| is_pair(*wave)).count();
+    (waves + pairs) * clients
+}
+
+fn is_pair(wave: usize) -> bool {
+    wave % PAIR_EVERY == PAIR_FIRST
 }
 
 impl Load {
@@ -114,7 +121,7 @@ impl Load {
             let spread = Duration::from_micros(chance.u64(0..2 * SPREAD.as_micros() as u64));
             let wave_at = start + period * u32::try_from(wave).expect("waves are few");
             sleep_until(wave_at + spread - SPREAD).await;
-            let times = if wave % PAIR_EVERY == 0 { 2 } else { 1 };
+            let times = if is_pair(wave) { 2 } else { 1 };
             for _ in 0..times {
                 let sent = timeout(WAIT, self.send(&mut connection, to, number)).await;
                 let sent = sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
