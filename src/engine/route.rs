@@ -248,7 +248,8 @@ fn lesson(visit: &Visit<'_>) -> Lesson {
             | Outcome::Shed
             | Outcome::StaleConnection
             | Outcome::NotReady
-            | Outcome::Draining,
+            | Outcome::Draining
+            | Outcome::Crossed,
         )
         | None => false,
     };
