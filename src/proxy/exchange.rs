@@ -174,8 +174,10 @@ async fn attempt(
     mut lease: Lease,
 ) -> Result<After, Failure> {
     let worker = &line.worker;
-    asked.account.reached(worker.clock.micros());
-    let relay = Relay::new(line, asked);
+    let now_us = worker.clock.micros();
+    asked.account.reached(now_us);
+    let wait = (!lease.reused).then(|| worker.waits.begin(now_us));
+    let relay = Relay::new(line, asked, wait);
     let mut answer = worker.buffers.buffer();
     let relayed = {
         let (reader, mut writer) = lease.socket().split();
@@ -187,7 +189,7 @@ async fn attempt(
     };
     let after = match relayed {
         Relayed::Whole { reusable, after } => {
-            if reusable {
+            if reusable && !worker.control.starving.keeps_none(|| worker.clock.micros()) {
                 lease.release();
             }
             Ok(after)
