@@ -215,12 +215,12 @@ mod tests {
         for minute in 0..9 {
             book.add(&window(minute, "/cart", 100));
         }
-        book.add(&window(8, "/", 300));
+        book.add(&window(8, "/", 700));
         let json = serde_json::to_value(book.recent(window(8, "/", 0).to, 10)).unwrap();
         assert_eq!(json["count"], 2);
         assert_eq!(
             (json["routes"][0]["route"].as_str(), json["routes"][0]["requests"].as_u64()),
-            (Some("/"), Some(300))
+            (Some("/"), Some(700))
         );
         let cart = &json["routes"][1];
         assert_eq!((cart["requests"].as_u64(), cart["error_rate"].as_f64()), (Some(500), Some(0.1)));
