@@ -8,7 +8,7 @@ const EVERY_MS = 5000, SHOWN = 12, LIMIT = 100;
 const COLUMNS = [
   { key: "route", name: "Route", of: (r) => `${r.route} ${r.method}`, text: true },
   { key: "requests", name: "Requests", of: (r) => r.requests, show: (r) => words.count(r.requests) },
-  { key: "errors", name: "Errors", of: (r) => r.error_rate ?? -1, show: (r) => words.percent(r.error_rate ?? NaN), over: (r) => r.failed > 0, title: (r) => `${words.count(r.failed)} of ${words.count(r.judged)} judged` },
+  { key: "errors", name: "Errors", of: (r) => r.error_rate ?? -1, show: (r) => words.percent(r.error_rate ?? NaN), over: (r) => r.error_rate >= 0.01, title: (r) => `${words.count(r.failed)} of ${words.count(r.judged)} judged` },
   { key: "refused", name: "4xx", of: (r) => refused(r), show: (r) => (refused(r) ? words.count(refused(r)) : "–"), title: (r) => Object.entries(r.client_errors).map(([status, n]) => `${status}: ${words.count(n)}`).join(", ") },
   { key: "p50", name: "p50", of: (r) => r.p50_us ?? -1, show: (r) => words.latency(r.p50_us ?? NaN) },
   { key: "p95", name: "p95", of: (r) => r.p95_us ?? -1, show: (r) => words.latency(r.p95_us ?? NaN) },

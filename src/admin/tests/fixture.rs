@@ -158,7 +158,7 @@ pub(crate) fn window(second: u64, requests: u64, failed: u64) -> Window {
     if failed > 0 {
         counts.push(kind(StatusClass::ServerError, Outcome::AppError, failed));
     }
-    let (mut reached, mut total) = (Spread::default(), Spread::default());
+    let (mut reached, mut total) = (Box::new(Spread::default()), Box::new(Spread::default()));
     for i in 0..requests {
         reached.add(300);
         total.add(20_500 + i * i * 15);
