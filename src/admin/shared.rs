@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::admin::live::Live;
+use crate::admin::routes::RoutesJson;
 use crate::admin::series::{Point, Series};
 use crate::admin::totals::{Totals, TotalsView};
 use crate::admin::view;
@@ -184,6 +185,11 @@ impl Shared {
     /// Shows the totals to `read`.
     pub(super) fn with_totals<T>(&self, read: impl FnOnce(&Totals) -> T) -> T {
         read(&self.books().totals)
+    }
+
+    /// The last minutes by route: the `limit` ones that were asked for most.
+    pub(super) fn routes(&self, limit: usize) -> RoutesJson {
+        self.books().totals.routes().recent(self.clock.now(), limit)
     }
 
     /// Wakes whenever something was published.
