@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => block_on(async { told(read::pause(&args).await) }),
         Command::Resume(args) => block_on(async { told(read::resume(&args).await) }),
         Command::Check(args) => check::check(&args),
-        Command::Healthcheck(args) => block_on(healthcheck::healthcheck(&args)),
+        Command::Healthcheck(args) => healthcheck::healthcheck(&args),
         Command::DemoApp(args) => block_on(async { ended(demo::run_app(args).await) }),
         Command::DemoLeash(args) => ended(Err(demo::run_leash(&args))),
     }
