@@ -1,11 +1,13 @@
 //! The processes: started on their core, alone or under an instrument, looked at, and ended. Dropped, they are killed.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -13,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::load::{Load, Traffic};
@@ -27,6 +29,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Where ports are looked for, and how often; then the run ends.
 const PORTS: Range<u16> = 10_240..32_768;
 const PORT_TRIES_MAX: usize = 100;
+/// What is shown of a process that did not start.
+const LINES_SHOWN: usize = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Subject {
@@ -171,23 +175,22 @@ impl Running {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("run {}", program.display()))?;
-        let mut lines = BufReader::new(child.stderr.take().expect("it is piped")).lines();
-        tokio::spawn(async move {
-            while let Ok(Some(line)) = lines.next_line().await {
-                if !line.contains("\"level\":\"INFO\"") {
-                    eprintln!("    it says: {line}");
-                }
-            }
-        });
+        let said = Arc::new(Mutex::new(VecDeque::new()));
+        tokio::spawn(listen(child.stderr.take().expect("it is piped"), Arc::clone(&said)));
         let mut running = Self { address, child, folder };
-        timeout(WAIT, running.ready()).await.context("it is not ready in time")??;
-        Ok(running)
+        let ready = timeout(WAIT, running.ready()).await.context("it is not ready in time").flatten();
+        if ready.is_err() {
+            for line in said.lock().expect("no holder of this lock panics").iter() {
+                eprintln!("    it says: {line}");
+            }
+        }
+        ready.map(|()| running)
     }
 
     async fn ready(&mut self) -> anyhow::Result<()> {
         while TcpStream::connect(self.address).is_err() {
             if let Some(status) = self.child.try_wait()? {
-                // What it said is shown first.
+                // What it said is heard first.
                 sleep(LOOK_AGAIN).await;
                 bail!("it ended at once: {status}");
             }
@@ -243,6 +246,18 @@ impl Running {
 pub(crate) struct Counts {
     pub(crate) file: PathBuf,
     _folder: TempDir,
+}
+
+/// Keeps the last lines.
+async fn listen(stderr: ChildStderr, said: Arc<Mutex<VecDeque<String>>>) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let mut said = said.lock().expect("no holder of this lock panics");
+        said.push_back(line);
+        if said.len() > LINES_SHOWN {
+            said.pop_front();
+        }
+    }
 }
 
 fn nginx_command(place: &Path) -> Vec<OsString> {
