@@ -106,13 +106,29 @@ fn hold(group: char) {
     for case in &cases {
         let verdict = &measured[case.id];
         if !verdict.is_good() {
-            faults.push(format!("{} ({}): {}\n    {}", case.id, case.name, verdict.word, verdict.faults.join("\n    ")));
+            faults.push(format!(
+                "{} ({}): {}\n    {}",
+                case.id,
+                case.name,
+                verdict.word,
+                verdict.faults.join("\n    ")
+            ));
         }
     }
-    assert!(faults.is_empty(), "{} of {} are not as promised:\n{}", faults.len(), cases.len(), faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{} of {} are not as promised:\n{}",
+        faults.len(),
+        cases.len(),
+        faults.join("\n")
+    );
     if variable("CONTRACT_PEERS").as_deref() != Some("write") {
         let differences = table::differences(&cases, Kind::Outrigger, &measured);
-        assert!(differences.is_empty(), "docs/PROXY.md is not what was measured:\n{}", differences.join("\n"));
+        assert!(
+            differences.is_empty(),
+            "docs/PROXY.md is not what was measured:\n{}",
+            differences.join("\n")
+        );
     }
 }
 
@@ -156,7 +172,11 @@ fn compare(kind: Kind) {
         Some(version) if table::names_version(kind, &version) => {
             let cases = cases();
             let differences = table::differences(&cases, kind, &peers(&cases, kind));
-            assert!(differences.is_empty(), "docs/PROXY.md is not what was measured:\n{}", differences.join("\n"));
+            assert!(
+                differences.is_empty(),
+                "docs/PROXY.md is not what was measured:\n{}",
+                differences.join("\n")
+            );
         }
         Some(version) => eprintln!("SKIPPED: {kind:?} {version} is not the version of the table"),
         None => eprintln!("SKIPPED: {kind:?} is not installed; scripts/test installs it"),
@@ -190,7 +210,8 @@ fn the_table_has_every_case_once_and_no_other() {
 
 fn write() {
     let cases = cases();
-    let versions = [Kind::Nginx, Kind::Haproxy].map(|kind| subject::version(kind).expect("both are installed"));
+    let versions =
+        [Kind::Nginx, Kind::Haproxy].map(|kind| subject::version(kind).expect("both are installed"));
     let ours = measure(&cases, Kind::Outrigger);
     let (nginx, haproxy) = (peers(&cases, Kind::Nginx), peers(&cases, Kind::Haproxy));
     table::write(&cases, [&ours, &nginx, &haproxy], [&versions[0], &versions[1]]);

@@ -11,6 +11,9 @@ use crate::wire::{Body, End, Framing, Head, Wire, crlf};
 
 pub(crate) const OK: &[u8] = b"HTTP/1.1 200 OK|Content-Length: 2||ok";
 
+/// More than the shortest queue holds.
+const QUEUE_MAX: usize = 16;
+
 /// What the app does with each connection.
 #[derive(Clone, Copy)]
 pub(crate) enum Play {
@@ -40,8 +43,8 @@ pub(crate) enum Stand {
     Six,
     /// Its port refuses until [`App::open`].
     Later,
-    /// It never accepts, and its queue is full.
-    Full,
+    /// As `Open`, with the shortest queue, for [`App::stall`].
+    Narrow,
 }
 
 /// One request that reached the app.
@@ -63,6 +66,8 @@ struct State {
     cues: BTreeMap<&'static str, usize>,
     /// The listener is to close.
     shut: bool,
+    /// Nothing is accepted any more.
+    stalled: bool,
     /// It is over: nobody waits any more.
     stopped: bool,
 }
@@ -82,6 +87,10 @@ impl Shared {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.lock());
         self.changed.notify_all();
+    }
+
+    fn until_stopped(&self) {
+        drop(self.changed.wait_while(self.lock(), |s| !s.stopped));
     }
 
     /// Waits until it holds; whether it does.
@@ -112,11 +121,8 @@ impl Conn {
 
     /// The body that belongs to a head.
     pub(crate) fn body(&mut self, head: &Head) -> Body {
-        let framing = if head.is_chunked() {
-            Framing::Chunked
-        } else {
-            Framing::Length(head.length().unwrap_or(0))
-        };
+        let framing =
+            if head.is_chunked() { Framing::Chunked } else { Framing::Length(head.length().unwrap_or(0)) };
         let body = self.wire.body(framing);
         let (index, noted) = (self.index, body.clone());
         self.shared.change(|s| {
@@ -161,7 +167,9 @@ impl Conn {
 
     fn ended(&self) {
         let end = self.wire.end.unwrap_or(End::Silent);
-        self.shared.change(|s| drop(s.ends.insert(self.index, end)));
+        self.shared.change(|s| {
+            s.ends.insert(self.index, end);
+        });
     }
 
     /// Tells the case that something has happened.
@@ -196,8 +204,8 @@ pub(crate) struct App {
     single: bool,
     /// Keeps the port from others, and connections from it.
     _reserved: Option<TcpSocket>,
-    /// Sit in the queue of an app that never accepts.
-    _queued: (Option<TcpListener>, Vec<TcpStream>),
+    /// Sit in the queue of an app that accepts no more.
+    queued: Vec<TcpStream>,
 }
 
 impl App {
@@ -209,7 +217,7 @@ impl App {
             play,
             single: stand == Stand::Single,
             _reserved: None,
-            _queued: (None, Vec::new()),
+            queued: Vec::new(),
         };
         match stand {
             Stand::Open | Stand::Single => app.listen(TcpListener::bind(app.address).unwrap()),
@@ -223,7 +231,7 @@ impl App {
                 app.address = reserved.local_addr().unwrap();
                 app._reserved = Some(reserved);
             }
-            Stand::Full => app.fill(),
+            Stand::Narrow => app.listen(narrow()),
         }
         app
     }
@@ -257,6 +265,10 @@ impl App {
                 if shared.lock().shut {
                     break;
                 }
+                if shared.lock().stalled {
+                    shared.until_stopped();
+                    break;
+                }
                 let Ok(stream) = stream else { break };
                 let conn = adopt(&shared, stream);
                 let acts = move || act(play, conn);
@@ -267,16 +279,11 @@ impl App {
         });
     }
 
-    fn fill(&mut self) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
-        let listener = {
-            let _entered = runtime.enter();
-            reserve(0).listen(1).unwrap().into_std().unwrap()
-        };
-        self.address = listener.local_addr().unwrap();
+    /// Accepts no more and fills the queue, until a connect gets no answer.
+    pub(crate) fn stall(&mut self) {
+        self.shared.change(|s| s.stalled = true);
         let knock = || TcpStream::connect_timeout(&self.address, Duration::from_millis(200)).ok();
-        let queued = std::iter::from_fn(knock).collect();
-        self._queued = (Some(listener), queued);
+        self.queued = std::iter::from_fn(knock).take(QUEUE_MAX).collect();
     }
 
     pub(crate) fn arrivals(&self) -> Vec<Arrival> {
@@ -325,6 +332,15 @@ pub(crate) fn reserve(port: u16) -> TcpSocket {
     socket.set_reuseaddr(true).unwrap();
     socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).unwrap();
     socket
+}
+
+/// A listener with the shortest queue that can be had.
+fn narrow() -> TcpListener {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let _entered = runtime.enter();
+    let listener = reserve(0).listen(1).unwrap().into_std().unwrap();
+    listener.set_nonblocking(false).unwrap();
+    listener
 }
 
 fn adopt(shared: &Arc<Shared>, stream: TcpStream) -> Conn {

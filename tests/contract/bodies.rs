@@ -380,4 +380,3 @@ fn half_closed(scene: &mut Scene) -> Verdict {
     let word = code_of(reply.as_ref(), &client);
     Verdict::of(word == "200" || word == "closed", word)
 }
-

@@ -153,12 +153,7 @@ pub(crate) const fn passed(
 }
 
 /// A reply that is answered 502 and whose connection is not used again.
-pub(crate) const fn bad_reply(
-    id: &'static str,
-    name: &'static str,
-    says: &'static [u8],
-    then: Then,
-) -> Case {
+pub(crate) const fn bad_reply(id: &'static str, name: &'static str, says: &'static [u8], then: Then) -> Case {
     let sees = &[See::Status(502), See::Fresh];
     Case::new(id, name, Play::Once(says, then), Run::Replied { sent: GET, sees })
 }

@@ -10,7 +10,6 @@ use crate::wire::{Body, End, Framing, Head, Wire, crlf};
 pub(crate) struct Reply {
     pub(crate) head: Head,
     pub(crate) body: Body,
-    pub(crate) framing: Framing,
 }
 
 impl Reply {
@@ -57,7 +56,7 @@ impl Client {
             head.length().map_or(Framing::Close, Framing::Length)
         };
         let body = self.wire.body(framing);
-        Some(Reply { head, body, framing })
+        Some(Reply { head, body })
     }
 
     /// The next final reply, and the interim ones before it.

@@ -1,7 +1,9 @@
 //! Group B: fields, targets, hosts and methods, both ways.
 
 use crate::app::{Play, Then};
-use crate::case::{Case, Scene, See, Verdict, Want, passed, refused, refused_as, replied, replied_to, script};
+use crate::case::{
+    Case, Scene, See, Verdict, Want, passed, refused, refused_as, replied, replied_to, script,
+};
 use crate::judge::code_of;
 
 use Then::Keeps;

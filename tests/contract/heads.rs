@@ -52,7 +52,12 @@ pub(crate) const CASES: &[Case] = &[
     refused("A10.18", "a reply's head", b"HTTP/1.1 200 OK|Host: a||"),
     refused("A10.19", "the beginning of TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"),
     refused("A10.20", "not HTTP", b"SSH-2.0-OpenSSH_9.2||"),
-    passed("A10.21", "an empty line before it", b"|GET /x HTTP/1.1|Host: a||", &[Want::Line(b"GET /x HTTP/1.1")]),
+    passed(
+        "A10.21",
+        "an empty line before it",
+        b"|GET /x HTTP/1.1|Host: a||",
+        &[Want::Line(b"GET /x HTTP/1.1")],
+    ),
     refused("A10.22", "a thousand empty lines before it", &EMPTY_LINES),
     refused("A10.23", "an empty LF line before it", b"\nGET /x HTTP/1.1|Host: a||"),
     refused("A10.24", "a space in an empty line before it", b" |GET /x HTTP/1.1|Host: a||"),

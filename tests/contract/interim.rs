@@ -22,41 +22,73 @@ pub(crate) const CASES: &[Case] = &[
     script("C06.4", "with a chunked body", Play::Script(says_100), chunked),
     script("C06.5", "a client that does not wait", Play::Script(says_100), impatient),
     script("C06.6", "the body after a final reply is no request (0.CL)", Play::Script(says_200), unread_body),
-    passed("C06.7", "HTTP/1.0: no 100", b"PUT / HTTP/1.0|Host: a|Expect: 100-continue|Content-Length: 3||abc", &[
-        Want::Lacks(b"expect"),
-        Want::Body(b"abc"),
-    ]),
-    passed("C06.8", "Expect without a body passes", b"GET / HTTP/1.1|Host: a|Expect: 100-continue||", &[
-        Want::Has(b"expect", b"100-continue"),
-    ]),
-    passed("C06.9", "another Expect passes", b"GET / HTTP/1.1|Host: a|Expect: y||", &[Want::Has(b"expect", b"y")]),
-    passed("C06.10", "`Expect: y 100-continue`", b"PUT / HTTP/1.1|Host: a|Expect: y 100-continue|Content-Length: 3||abc", &[
-        Want::Has(b"expect", b"y 100-continue"),
-        Want::Body(b"abc"),
-    ]),
-    passed("C06.11", "`Expect: 100-CONTINUE`, the body at once", b"PUT / HTTP/1.1|Host: a|Expect: 100-CONTINUE|Content-Length: 3||abc", &[
-        Want::Body(b"abc"),
-        Want::Arrivals(1),
-    ]),
+    passed(
+        "C06.7",
+        "HTTP/1.0: no 100",
+        b"PUT / HTTP/1.0|Host: a|Expect: 100-continue|Content-Length: 3||abc",
+        &[Want::Lacks(b"expect"), Want::Body(b"abc")],
+    ),
+    passed(
+        "C06.8",
+        "Expect without a body",
+        b"GET / HTTP/1.1|Host: a|Expect: 100-continue||",
+        &[Want::Arrivals(1)],
+    ),
+    passed(
+        "C06.9",
+        "another Expect passes",
+        b"GET / HTTP/1.1|Host: a|Expect: y||",
+        &[Want::Has(b"expect", b"y")],
+    ),
+    passed(
+        "C06.10",
+        "`Expect: y 100-continue`",
+        b"PUT / HTTP/1.1|Host: a|Expect: y 100-continue|Content-Length: 3||abc",
+        &[Want::Has(b"expect", b"y 100-continue"), Want::Body(b"abc")],
+    ),
+    passed(
+        "C06.11",
+        "`Expect: 100-CONTINUE`, the body at once",
+        b"PUT / HTTP/1.1|Host: a|Expect: 100-CONTINUE|Content-Length: 3||abc",
+        &[Want::Body(b"abc"), Want::Arrivals(1)],
+    ),
     script("C06.12", "the app closes in place of a 100", Play::Script(hangs_up), |s| {
         let mut client = s.client();
         let reply = client.ask(EXPECT);
         let word = code_of(reply.as_ref(), &client);
         Verdict::of(word == "502" && client.rest().1 != End::Silent, word)
     }),
-    replied("C07.1", "103, then 200", HINTS, Keeps, &[See::Status(200), See::Interim(&[103]), See::Body(b"ok"), See::Next]),
+    replied(
+        "C07.1",
+        "103, then 200",
+        HINTS,
+        Keeps,
+        &[See::Status(200), See::Interim(&[103]), See::Body(b"ok"), See::Next],
+    ),
     script("C07.2", "the fields of a 103", Play::Once(HINTS, Keeps), |s| {
         let mut client = s.client();
         let hints = client.send(GET).next_reply(b"GET");
         let word = code_of(hints.as_ref(), &client);
-        Verdict::of(hints.is_some_and(|h| h.status() == 103 && h.head.has(b"link", b"</a.css>; rel=preload")), word)
+        Verdict::of(
+            hints.is_some_and(|h| h.status() == 103 && h.head.has(b"link", b"</a.css>; rel=preload")),
+            word,
+        )
     }),
-    replied("C07.3", "two 103 and a 102", THREE, Keeps, &[See::Status(200), See::Interim(&[103, 102, 103]), See::Next]),
-    replied_to("C07.4", "no 103 for HTTP/1.0", b"GET / HTTP/1.0|Host: a||", HINTS, Keeps, &[
-        See::Status(200),
-        See::Interim(&[]),
-        See::Body(b"ok"),
-    ]),
+    replied(
+        "C07.3",
+        "two 103 and a 102",
+        THREE,
+        Keeps,
+        &[See::Status(200), See::Interim(&[103, 102, 103]), See::Next],
+    ),
+    replied_to(
+        "C07.4",
+        "no 103 for HTTP/1.0",
+        b"GET / HTTP/1.0|Host: a||",
+        HINTS,
+        Keeps,
+        &[See::Status(200), See::Interim(&[]), See::Body(b"ok")],
+    ),
     script("C07.5", "a 103 comes before the app has answered", Play::Script(hints_first), |s| {
         let mut client = s.client();
         let hints = client.send(GET).next_reply(b"GET");
@@ -69,25 +101,34 @@ pub(crate) const CASES: &[Case] = &[
     script("C07.7", "eleven 103", Play::Script(floods), |s| {
         let mut client = s.client();
         let (hints, reply) = client.send(GET).reply_to(b"GET");
-        Verdict::of(hints.len() <= 10 && reply.as_ref().is_some_and(|r| r.status() == 502), code_of(reply.as_ref(), &client))
+        Verdict::of(
+            hints.len() <= 10 && reply.as_ref().is_some_and(|r| r.status() == 502),
+            code_of(reply.as_ref(), &client),
+        )
     }),
     bad_reply("C07.8", "103, then the end", b"HTTP/1.1 103 Early Hints||", Closes),
-    replied("C07.9", "100 unasked, then 200", b"HTTP/1.1 100 Continue||HTTP/1.1 200 OK|Content-Length: 2||ok", Keeps, &[
-        See::Status(200),
-        See::Body(b"ok"),
-        See::Next,
-    ]),
-    replied("C07.10", "103 with a Content-Length has no body", b"HTTP/1.1 103 Early Hints|Content-Length: 5||HTTP/1.1 200 OK|Content-Length: 2||ok", Keeps, &[
-        See::Status(200),
-        See::Body(b"ok"),
-        See::Next,
-    ]),
-    replied_to("C07.11", "103 before a HEAD's reply", b"HEAD / HTTP/1.1|Host: a||", b"HTTP/1.1 103 Early Hints||HTTP/1.1 200 OK|Content-Length: 2||", Keeps, &[
-        See::Status(200),
-        See::Interim(&[103]),
-        See::Has(b"content-length", b"2"),
-        See::Next,
-    ]),
+    replied(
+        "C07.9",
+        "100 unasked, then 200",
+        b"HTTP/1.1 100 Continue||HTTP/1.1 200 OK|Content-Length: 2||ok",
+        Keeps,
+        &[See::Status(200), See::Body(b"ok"), See::Next],
+    ),
+    replied(
+        "C07.10",
+        "103 with a Content-Length has no body",
+        b"HTTP/1.1 103 Early Hints|Content-Length: 5||HTTP/1.1 200 OK|Content-Length: 2||ok",
+        Keeps,
+        &[See::Status(200), See::Body(b"ok"), See::Next],
+    ),
+    replied_to(
+        "C07.11",
+        "103 before a HEAD's reply",
+        b"HEAD / HTTP/1.1|Host: a||",
+        b"HTTP/1.1 103 Early Hints||HTTP/1.1 200 OK|Content-Length: 2||",
+        Keeps,
+        &[See::Status(200), See::Interim(&[103]), See::Has(b"content-length", b"2"), See::Next],
+    ),
 ];
 
 const HINTS: &[u8] =
@@ -152,7 +193,8 @@ fn no_100(scene: &mut Scene) -> Verdict {
     }
     let next = scene.client().ask(GET);
     let arrivals = scene.app.arrivals();
-    let fresh = arrivals.len() == 2 && arrivals[0].on != arrivals[1].on && next.is_some_and(|r| r.is_ok(b"ok"));
+    let fresh =
+        arrivals.len() == 2 && arrivals[0].on != arrivals[1].on && next.is_some_and(|r| r.is_ok(b"ok"));
     if !fresh {
         word += ", connection reused";
     }
@@ -176,7 +218,8 @@ fn chunked(scene: &mut Scene) -> Verdict {
     client.send(b"PUT / HTTP/1.1|Host: a|Expect: 100-continue|Transfer-Encoding: chunked||");
     let go_on = client.next_reply(b"PUT");
     let reply = client.ask(b"3|abc|0||");
-    let good = go_on.is_some_and(|r| r.status() == 100) && scene.app.arrivals().iter().all(|a| a.body.data == b"abc");
+    let good = go_on.is_some_and(|r| r.status() == 100)
+        && scene.app.arrivals().iter().all(|a| a.body.data == b"abc");
     let word = code_of(reply.as_ref(), &client);
     Verdict::of(good && word == "200", format!("100, {word}"))
 }
@@ -189,7 +232,10 @@ fn impatient(scene: &mut Scene) -> Verdict {
     let two = client.reply();
     let good = one.as_ref().is_some_and(|r| r.is_ok(b"ok")) && two.is_some_and(|r| r.is_ok(b"ok"));
     let arrivals = scene.app.arrivals();
-    Verdict::of(good && arrivals.len() == 2 && arrivals[0].body.data == b"abc", code_of(one.as_ref(), &client))
+    Verdict::of(
+        good && arrivals.len() == 2 && arrivals[0].body.data == b"abc",
+        code_of(one.as_ref(), &client),
+    )
 }
 
 fn says_200(conn: &mut Conn) {

@@ -16,15 +16,26 @@ const SLOW: usize = 200;
 const CROWD: usize = 100;
 
 pub(crate) const CASES: &[Case] = &[
-    script("E06.1", "the app accepts nothing, its queue is full", Play::Ok, |s| times_out(s, &["504"]))
-        .stands(Stand::Full)
-        .knobs(Knobs { connect: Some("300ms"), hold: Some("0s"), ..NONE }),
+    script("E06.1", "the app accepts no more, its queue is full: 504", Play::Ok, |s| {
+        s.app.stall();
+        times_out(s, &["504"])
+    })
+    .stands(Stand::Narrow)
+    .knobs(Knobs { connect: Some("300ms"), hold: Some("200ms"), ..NONE }),
     script("E06.2", "the app is silent: 504, and its connection ends", Play::Script(silent), silent_app)
         .knobs(Knobs { response: Some("1500ms"), connect: SHORT, hold: SHORT, ..NONE }),
-    script("E06.3", "the app falls silent within its head", Play::Script(half_head), |s| times_out(s, &["504", "502"]))
-        .knobs(Knobs { response: Some("1500ms"), connect: SHORT, hold: SHORT, ..NONE }),
+    script("E06.3", "the app falls silent within its head", Play::Script(half_head), |s| {
+        times_out(s, &["504", "502"])
+    })
+    .knobs(Knobs { response: Some("1500ms"), connect: SHORT, hold: SHORT, ..NONE }),
     script("E06.4", "a reply that takes longer than the limit, but flows", Play::Script(flows), flowing)
-        .knobs(Knobs { response: Some("700ms"), connect: Some("200ms"), hold: Some("200ms"), send: Some("1s"), ..NONE }),
+        .knobs(Knobs {
+            response: Some("700ms"),
+            connect: Some("200ms"),
+            hold: Some("200ms"),
+            send: Some("1s"),
+            ..NONE
+        }),
     script("E07.1", "a request's body falls silent: 408", Play::Ok, |s| {
         falls_silent(s, b"POST / HTTP/1.1|Host: a|Content-Length: 10||abc", true)
     })
@@ -33,9 +44,12 @@ pub(crate) const CASES: &[Case] = &[
         falls_silent(s, b"POST / HTTP/1.1|Host: a|Transfer-Encoding: chunked||3|abc|", true)
     })
     .knobs(Knobs { body: SHORT, ..NONE }),
-    script("E07.3", "a head falls silent: 408", Play::Ok, |s| falls_silent(s, b"GET / HTTP/1.1|Host: a|", false))
+    script("E07.3", "a head falls silent: 408", Play::Ok, |s| {
+        falls_silent(s, b"GET / HTTP/1.1|Host: a|", false)
+    })
+    .knobs(Knobs { head: SHORT, ..NONE }),
+    script("E07.4", "a head that comes too slowly: 408", Play::Ok, trickle)
         .knobs(Knobs { head: SHORT, ..NONE }),
-    script("E07.4", "a head that comes too slowly: 408", Play::Ok, trickle).knobs(Knobs { head: SHORT, ..NONE }),
     script("E07.5", "the second head on a connection falls silent: 408", Play::Ok, |s| {
         let mut client = s.client();
         client.ask(GET);
@@ -48,7 +62,10 @@ pub(crate) const CASES: &[Case] = &[
         let mut client = s.client();
         client.ask(GET);
         let (rest, end) = client.rest();
-        Verdict::of(rest.is_empty() && end == End::Fin, if end == End::Silent { "stays open" } else { "closed" })
+        Verdict::of(
+            rest.is_empty() && end == End::Fin,
+            if end == End::Silent { "stays open" } else { "closed" },
+        )
     })
     .knobs(Knobs { idle: Some("1s"), ..NONE }),
     script("E07.7", "a connection without a byte is closed without a word", Play::Ok, |s| {
@@ -70,7 +87,8 @@ pub(crate) const CASES: &[Case] = &[
         client.send(GET);
         client.wire.exactly(1000);
         client.wire.reset();
-        ended(s)
+        let stopped = s.app.wait("stopped", 1);
+        Verdict::of(stopped, if stopped { "app is told" } else { "app works on" })
     }),
     script("E10.4", "the client is reset within its body", Play::Ok, |s| {
         let mut client = s.client();
@@ -80,19 +98,31 @@ pub(crate) const CASES: &[Case] = &[
         let verdict = ended(s);
         if s.app.arrivals().iter().any(|a| a.body.whole) { Verdict::bad("passed as whole") } else { verdict }
     }),
-    script("E11.1", "one request too many: 503 at once, with Retry-After", Play::Script(thinks), one_too_many)
-        .knobs(Knobs { in_flight_max: Some("2"), ..NONE }),
+    script(
+        "E11.1",
+        "one request too many: 503 at once, with Retry-After",
+        Play::Script(thinks),
+        one_too_many,
+    )
+    .knobs(Knobs { in_flight_max: Some("2"), ..NONE }),
     script("E11.2", "100 clients, 64 files", Play::Script(thinks), crowd)
         .knobs(Knobs { files: Some(64), ..NONE })
         .varies(),
-    script("E12.1", "a 502: plain text, no store, its code and id, whatever is accepted", Play::Script(hangs_up), |s| {
-        error_form(s, &["502"])
-    }),
+    script(
+        "E12.1",
+        "a 502: plain text, no store, its code and id, whatever is accepted",
+        Play::Script(hangs_up),
+        |s| error_form(s, &["502"]),
+    ),
     script("E12.2", "a 503 likewise", Play::Ok, |s| error_form(s, &["503"]))
         .stands(Stand::Later)
         .knobs(Knobs { hold: Some("0s"), ..NONE }),
-    script("E12.3", "a 504 likewise", Play::Script(silent), |s| error_form(s, &["504"]))
-        .knobs(Knobs { response: Some("1500ms"), connect: SHORT, hold: SHORT, ..NONE }),
+    script("E12.3", "a 504 likewise", Play::Script(silent), |s| error_form(s, &["504"])).knobs(Knobs {
+        response: Some("1500ms"),
+        connect: SHORT,
+        hold: SHORT,
+        ..NONE
+    }),
     script("E12.4", "a 502 to HEAD has no body", Play::Script(hangs_up), |s| {
         let mut client = s.client();
         client.send(b"HEAD / HTTP/1.1|Host: a|Connection: close||");
@@ -100,6 +130,14 @@ pub(crate) const CASES: &[Case] = &[
         let word = code_of(reply.as_ref(), &client);
         Verdict::of(word == "502" && client.rest().0.is_empty(), word)
     }),
+    script("E12.6", "a refused head's reply has an id, too", Play::Ok, |s| {
+        let mut client = s.client();
+        let reply = client.ask(b"GET / HTTP/1.1|Host: a b||");
+        let word = code_of(reply.as_ref(), &client);
+        let faults = reply.iter().flat_map(|r| form(r, true, true)).collect();
+        Verdict { word, faults }
+    })
+    .own(),
     script("E12.5", "a client's X-Request-Id comes back with an error", Play::Script(hangs_up), |s| {
         let mut client = s.client();
         let reply = client.ask(b"GET / HTTP/1.1|Host: a|X-Request-Id: r1||");
@@ -175,7 +213,7 @@ fn falls_silent(scene: &mut Scene, sent: &[u8], reaches_app: bool) -> Verdict {
     }
     let mut verdict = Verdict::of(word == "408", word);
     if scene.is_ours() {
-        verdict.faults.extend(reply.iter().flat_map(|r| form(r, true)));
+        verdict.faults.extend(reply.iter().flat_map(|r| form(r, true, false)));
     }
     verdict
 }
@@ -197,12 +235,14 @@ fn trickle(scene: &mut Scene) -> Verdict {
 
 fn slowloris(scene: &mut Scene) -> Verdict {
     let mut slow: Vec<_> = (0..SLOW).map(|_| scene.client()).collect();
-    slow.iter_mut().for_each(|client| drop(client.send(b"GET / HTTP/1.1|Host:")));
+    for client in &mut slow {
+        client.send(b"GET / HTTP/1.1|Host:");
+    }
     let honest = scene.client().ask(GET).is_some_and(|r| r.is_ok(b"ok"));
     if !honest {
         return Verdict::bad("the honest one waits");
     }
-    let ended = slow.iter_mut().take_while(|client| client.rest().1 != End::Silent).count();
+    let ended = slow.iter_mut().map(|client| client.rest().1).take_while(|end| *end != End::Silent).count();
     Verdict::of(ended == SLOW, if ended == SLOW { "all are closed" } else { "they stay" })
 }
 
@@ -274,7 +314,9 @@ fn one_too_many(scene: &mut Scene) -> Verdict {
 /// All of them get an answer sooner or later, and the proxy is well afterwards.
 fn crowd(scene: &mut Scene) -> Verdict {
     let mut clients: Vec<_> = (0..CROWD).map(|_| scene.client()).collect();
-    clients.iter_mut().for_each(|client| drop(client.send(b"GET / HTTP/1.1|Host: a|Connection: close||")));
+    for client in &mut clients {
+        client.send(b"GET / HTTP/1.1|Host: a|Connection: close||");
+    }
     scene.app.wait("thinking", 1);
     scene.app.cue("answer");
     let replies = clients.iter_mut().map(|client| client.reply().map_or(0, |r| r.status()));
@@ -284,7 +326,10 @@ fn crowd(scene: &mut Scene) -> Verdict {
     if !after {
         return Verdict::bad("does not recover");
     }
-    Verdict::of(answered == CROWD, if answered == CROWD { "all are answered".to_owned() } else { format!("{answered} of {CROWD}") })
+    Verdict::of(
+        answered == CROWD,
+        if answered == CROWD { "all are answered".to_owned() } else { format!("{answered} of {CROWD}") },
+    )
 }
 
 fn hangs_up(conn: &mut Conn) {
@@ -296,7 +341,7 @@ fn error_form(scene: &mut Scene, codes: &[&str]) -> Verdict {
     let reply = client.ask(b"GET / HTTP/1.1|Host: a|Accept: text/html||");
     let word = code_of(reply.as_ref(), &client);
     let Some(reply) = reply else { return Verdict::bad(word) };
-    let faults = form(&reply, false);
+    let faults = form(&reply, false, true);
     if !codes.contains(&word.as_str()) {
         return Verdict::bad(word);
     }

@@ -20,32 +20,92 @@ const SHORT: Option<&str> = Some("500ms");
 
 pub(crate) const CASES: &[Case] = &[
     script("H01.1", "a good reply", Play::Ok, |s| counted(s, &[GET], &[("answered", 1)])).own(),
-    script("H01.2", "an app's 500 is the app's", status(b"HTTP/1.1 500 X|Content-Length: 0||"), |s| counted(s, &[GET], &[("app_error", 1)])).own(),
-    script("H01.3", "an app's 503 is the app's", status(b"HTTP/1.1 503 X|Content-Length: 0||"), |s| counted(s, &[GET], &[("app_error", 1)])).own(),
-    script("H01.4", "its 501 is an answer", status(b"HTTP/1.1 501 X|Content-Length: 0||"), |s| counted(s, &[GET], &[("answered", 1)])).own(),
-    script("H01.5", "its 505 is an answer", status(b"HTTP/1.1 505 X|Content-Length: 0||"), |s| counted(s, &[GET], &[("answered", 1)])).own(),
-    script("H01.6", "its 404 is an answer", status(b"HTTP/1.1 404 X|Content-Length: 0||"), |s| counted(s, &[GET], &[("answered", 1)])).own(),
-    script("H02.1", "no reply is the app's", Play::Once(b"", Closes), |s| counted(s, &[GET], &[("app_bad_reply", 1)])).own(),
-    script("H02.2", "a bad reply is the app's", Play::Once(b"HTTP/1.1 200 OK|Content-Length: x||", Closes), |s| counted(s, &[GET], &[("app_bad_reply", 1)])).own(),
-    script("H02.3", "a truncated reply with 200 is the app's", Play::Once(b"HTTP/1.1 200 OK|Content-Length: 9||ok", Closes), |s| counted(s, &[GET], &[("app_truncated", 1)])).own(),
-    script("H02.4", "so is one without its last chunk", Play::Once(b"HTTP/1.1 200 OK|Transfer-Encoding: chunked||2|ok|", Closes), |s| counted(s, &[GET], &[("app_truncated", 1)])).own(),
-    script("H02.5", "a time-out is the app's", Play::Script(silent), |s| counted(s, &[GET], &[("app_timeout", 1)]))
-        .own()
-        .knobs(Knobs { response: Some("1s"), connect: SHORT, hold: SHORT, ..Knobs::NONE }),
-    script("H02.6", "an unasked 101 is the app's", Play::Once(b"HTTP/1.1 101 X|Connection: upgrade|Upgrade: x||", Keeps), |s| counted(s, &[GET], &[("app_bad_reply", 1)])).own(),
-    script("H02.7", "a port that does not open yet is nobody's", Play::Ok, |s| counted(s, &[GET], &[("not_ready", 1)]))
-        .own()
-        .stands(Stand::Later)
-        .knobs(Knobs { hold: Some("0s"), ..Knobs::NONE }),
-    script("H03.1", "clients that are reset while the app thinks: 499, no error", Play::Script(silent), aborts).own(),
+    script("H01.2", "an app's 500 is the app's", status(b"HTTP/1.1 500 X|Content-Length: 0||"), |s| {
+        counted(s, &[GET], &[("app_error", 1)])
+    })
+    .own(),
+    script("H01.3", "an app's 503 is the app's", status(b"HTTP/1.1 503 X|Content-Length: 0||"), |s| {
+        counted(s, &[GET], &[("app_error", 1)])
+    })
+    .own(),
+    script("H01.4", "its 501 is an answer", status(b"HTTP/1.1 501 X|Content-Length: 0||"), |s| {
+        counted(s, &[GET], &[("answered", 1)])
+    })
+    .own(),
+    script("H01.5", "its 505 is an answer", status(b"HTTP/1.1 505 X|Content-Length: 0||"), |s| {
+        counted(s, &[GET], &[("answered", 1)])
+    })
+    .own(),
+    script("H01.6", "its 404 is an answer", status(b"HTTP/1.1 404 X|Content-Length: 0||"), |s| {
+        counted(s, &[GET], &[("answered", 1)])
+    })
+    .own(),
+    script("H02.1", "no reply is the app's", Play::Once(b"", Closes), |s| {
+        counted(s, &[GET], &[("app_bad_reply", 1)])
+    })
+    .own(),
+    script(
+        "H02.2",
+        "a bad reply is the app's",
+        Play::Once(b"HTTP/1.1 200 OK|Content-Length: x||", Closes),
+        |s| counted(s, &[GET], &[("app_bad_reply", 1)]),
+    )
+    .own(),
+    script(
+        "H02.3",
+        "a truncated reply with 200 is the app's",
+        Play::Once(b"HTTP/1.1 200 OK|Content-Length: 9||ok", Closes),
+        |s| counted(s, &[GET], &[("app_truncated", 1)]),
+    )
+    .own(),
+    script(
+        "H02.4",
+        "so is one without its last chunk",
+        Play::Once(b"HTTP/1.1 200 OK|Transfer-Encoding: chunked||2|ok|", Closes),
+        |s| counted(s, &[GET], &[("app_truncated", 1)]),
+    )
+    .own(),
+    script("H02.5", "a time-out is the app's", Play::Script(silent), |s| {
+        counted(s, &[GET], &[("app_timeout", 1)])
+    })
+    .own()
+    .knobs(Knobs { response: Some("1s"), connect: SHORT, hold: SHORT, ..Knobs::NONE }),
+    script(
+        "H02.6",
+        "an unasked 101 is the app's",
+        Play::Once(b"HTTP/1.1 101 X|Connection: upgrade|Upgrade: x||", Keeps),
+        |s| counted(s, &[GET], &[("app_bad_reply", 1)]),
+    )
+    .own(),
+    script("H02.7", "a port that does not open yet is nobody's", Play::Ok, |s| {
+        counted(s, &[GET], &[("not_ready", 1)])
+    })
+    .own()
+    .stands(Stand::Later)
+    .knobs(Knobs { hold: Some("0s"), ..Knobs::NONE }),
+    script(
+        "H03.1",
+        "clients that are reset while the app thinks: 499, no error",
+        Play::Script(silent),
+        aborts,
+    )
+    .own(),
     script("H03.2", "clients that leave within a reply", Play::Script(endless), leaves).own(),
     script("H03.3", "clients that are reset within their body", Play::Ok, cut_bodies).own(),
-    script("H07.1", "bad heads are the clients'", Play::Ok, |s| counted(s, BAD_HEADS, &[("client_fault", BAD_HEADS.len())])).own(),
-    script("H07.2", "bad chunks are the clients'", Play::Ok, |s| counted(s, BAD_CHUNKS, &[("client_fault", BAD_CHUNKS.len())])).own(),
+    script("H07.1", "bad heads are the clients'", Play::Ok, |s| {
+        counted(s, BAD_HEADS, &[("client_fault", BAD_HEADS.len())])
+    })
+    .own(),
+    script("H07.2", "bad chunks are the clients'", Play::Ok, |s| {
+        counted(s, BAD_CHUNKS, &[("client_fault", BAD_CHUNKS.len())])
+    })
+    .own(),
     script("H07.3", "a short body is the client's", Play::Ok, short_bodies).own(),
-    script("H07.4", "a head that falls silent is the client's", Play::Ok, |s| counted(s, &[b"GET / HT"], &[("client_fault", 1)]))
-        .own()
-        .knobs(Knobs { head: SHORT, ..Knobs::NONE }),
+    script("H07.4", "a head that falls silent is the client's", Play::Ok, |s| {
+        counted(s, &[b"GET / HT"], &[("client_fault", 1)])
+    })
+    .own()
+    .knobs(Knobs { head: SHORT, ..Knobs::NONE }),
     script("H07.5", "a body that falls silent is the client's", Play::Ok, |s| {
         counted(s, &[b"POST / HTTP/1.1|Host: a|Content-Length: 10||abc"], &[("client_fault", 1)])
     })
@@ -53,11 +113,26 @@ pub(crate) const CASES: &[Case] = &[
     .knobs(Knobs { body: SHORT, ..Knobs::NONE }),
     script("H07.6", "no latency is noted of any of them", Play::Ok, no_latency).own(),
     script("H09.1", "methods that nobody knows are one label", Play::Ok, methods).own(),
-    script("H10.1", "a switch of protocols is an answer", Play::Script(switches), |s| counted(s, &[UPGRADE], &[("answered", 1)])).own(),
-    script("H11.1", "a retried GET is one request", Play::Script(dies_second), |s| counted(s, &[GET, GET], &[("answered", 2)])).own(),
-    script("H11.2", "a POST that meets a closed connection is not the app's", Play::Script(dies_second), |s| {
-        counted(s, &[GET, b"POST / HTTP/1.1|Host: a|Content-Length: 0||"], &[("answered", 1), ("stale_connection", 1)])
+    script("H10.1", "a switch of protocols is an answer", Play::Script(switches), |s| {
+        counted(s, &[UPGRADE], &[("answered", 1)])
     })
+    .own(),
+    script("H11.1", "a retried GET is one request", Play::Script(dies_second), |s| {
+        counted(s, &[GET, GET], &[("answered", 2)])
+    })
+    .own(),
+    script(
+        "H11.2",
+        "a POST that meets a closed connection is not the app's",
+        Play::Script(dies_second),
+        |s| {
+            counted(
+                s,
+                &[GET, b"POST / HTTP/1.1|Host: a|Content-Length: 0||"],
+                &[("answered", 1), ("stale_connection", 1)],
+            )
+        },
+    )
     .own(),
     script("H12.1", "what is shed is the agent's", Play::Script(silent), shed)
         .own()
@@ -109,7 +184,8 @@ fn by(metrics: &BTreeMap<String, f64>, label: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     let mark = format!("{label}=\"");
     for (name, figure) in metrics.iter().filter(|(name, _)| name.starts_with("outrigger_requests_total{")) {
-        let value = name.split_once(&mark).and_then(|(_, rest)| rest.split_once('"')).map_or("", |(value, _)| value);
+        let value =
+            name.split_once(&mark).and_then(|(_, rest)| rest.split_once('"')).map_or("", |(value, _)| value);
         if *figure > 0.0 {
             *counts.entry(value.to_owned()).or_default() += figure.round() as usize;
         }
@@ -135,7 +211,8 @@ fn sealed(scene: &Scene, count: usize) -> BTreeMap<String, f64> {
 fn outcomes(scene: &Scene, expected: &[(&str, usize)]) -> Verdict {
     let count = expected.iter().map(|(_, count)| count).sum();
     let seen = by(&sealed(scene, count), "outcome");
-    let wanted: BTreeMap<String, usize> = expected.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+    let wanted: BTreeMap<String, usize> =
+        expected.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
     let words: Vec<String> = seen.keys().map(|name| name.replace('_', " ")).collect();
     let mut verdict = Verdict::of(seen == wanted, words.join(", "));
     if !verdict.is_good() {
@@ -149,7 +226,8 @@ fn counted(scene: &mut Scene, sent: &[&[u8]], expected: &[(&str, usize)]) -> Ver
     let mut client = scene.client();
     for sent in sent {
         let reply = client.ask(sent);
-        let closes = reply.is_none_or(|r| r.head.has(b"connection", b"close") || r.status() == 101 || !r.body.whole);
+        let closes =
+            reply.is_none_or(|r| r.head.has(b"connection", b"close") || r.status() == 101 || !r.body.whole);
         if closes {
             client = scene.client();
         }
@@ -205,7 +283,8 @@ fn cut_bodies(scene: &mut Scene) -> Verdict {
 /// All ended by the clients' fault, whichever name it has.
 fn of_clients(scene: &Scene, count: usize) -> Verdict {
     let seen = by(&sealed(scene, count), "outcome");
-    let theirs: usize = seen.iter().filter(|(name, _)| name.starts_with("client_")).map(|(_, count)| count).sum();
+    let theirs: usize =
+        seen.iter().filter(|(name, _)| name.starts_with("client_")).map(|(_, count)| count).sum();
     let all: usize = seen.values().sum();
     let mut verdict = Verdict::of(theirs == count && all == count, "the clients'");
     if !verdict.is_good() {

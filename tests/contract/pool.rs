@@ -18,20 +18,51 @@ const ROUNDS: usize = 50;
 const AT_ONCE: Duration = Duration::from_millis(250);
 
 pub(crate) const CASES: &[Case] = &[
-    script("E01.1", "an app that closes idle connections at once: 50 GET", Play::Script(closes), |s| closed(s, GET)),
+    script("E01.1", "an app that closes idle connections at once: 50 GET", Play::Script(closes), |s| {
+        closed(s, GET)
+    }),
     script("E01.2", "the same: 50 POST", Play::Script(closes), |s| closed(s, POST)),
-    script("E03.1", "GET on a used connection that dies: tried once more", Play::Script(dies_second), |s| dropped(s, GET, "200", 3)),
+    script("E03.1", "GET on a used connection that dies: tried once more", Play::Script(dies_second), |s| {
+        dropped(s, GET, "200", 3)
+    }),
     script("E03.2", "POST: not tried again", Play::Script(dies_second), |s| dropped(s, POST, "502", 2)),
-    script("E03.3", "GET with a body: not tried again", Play::Script(dies_second), |s| dropped(s, GET_BODY, "502", 2)),
-    script("E03.4", "HEAD: tried once more", Play::Script(dies_second), |s| dropped(s, b"HEAD / HTTP/1.1|Host: a||", "200", 3)),
-    script("E03.5", "DELETE: not tried again", Play::Script(dies_second), |s| dropped(s, b"DELETE / HTTP/1.1|Host: a||", "502", 2)),
-    script("E03.6", "GET on a fresh connection that dies: not tried again", Play::Script(dies_first), |s| poison(s, GET)),
-    script("E03.7", "GET after the first byte of a reply: not tried again", Play::Script(stutters_second), |s| dropped(s, GET, "502", 2)),
-    script("E03.8", "GET that kills every connection: twice at most", Play::Script(dies_always), |s| dropped(s, GET, "502", 3)),
+    script("E03.3", "GET with a body: not tried again", Play::Script(dies_second), |s| {
+        dropped(s, GET_BODY, "502", 2)
+    }),
+    script("E03.4", "HEAD: tried once more", Play::Script(dies_second), |s| {
+        dropped(s, b"HEAD / HTTP/1.1|Host: a||", "200", 3)
+    }),
+    script("E03.5", "DELETE: not tried again", Play::Script(dies_second), |s| {
+        dropped(s, b"DELETE / HTTP/1.1|Host: a||", "502", 2)
+    }),
+    script("E03.6", "GET on a fresh connection that dies: not tried again", Play::Script(dies_first), |s| {
+        poison(s, GET)
+    }),
+    script(
+        "E03.7",
+        "GET after the first byte of a reply: not tried again",
+        Play::Script(stutters_second),
+        |s| dropped(s, GET, "502", 2),
+    ),
+    script("E03.8", "GET that kills every connection: twice at most", Play::Script(dies_always), |s| {
+        dropped(s, GET, "502", 3)
+    }),
     replied("E04.1", "a connection is used again", OK, Keeps, &[See::Status(200), See::Reused]),
     script("E04.2", "twenty requests, one connection to the app", Play::Ok, one_connection),
-    replied("E04.3", "not after `Connection: close`", CLOSE, Keeps, &[See::Status(200), See::Next, See::Fresh]),
-    replied("E04.4", "not after HTTP/1.0", b"HTTP/1.0 200 OK|Content-Length: 2||ok", Keeps, &[See::Status(200), See::Next, See::Fresh]),
+    replied(
+        "E04.3",
+        "not after `Connection: close`",
+        CLOSE,
+        Keeps,
+        &[See::Status(200), See::Next, See::Fresh],
+    ),
+    replied(
+        "E04.4",
+        "not after HTTP/1.0",
+        b"HTTP/1.0 200 OK|Content-Length: 2||ok",
+        Keeps,
+        &[See::Status(200), See::Next, See::Fresh],
+    ),
     script("E05.1", "the app's port opens late: held", Play::Ok, opens_late)
         .stands(Stand::Later)
         .knobs(Knobs { hold: Some("20s"), ..Knobs::NONE }),
@@ -47,7 +78,8 @@ pub(crate) const CASES: &[Case] = &[
         Verdict::of(reply.as_ref().is_some_and(|r| r.is_ok(b"ok")), code_of(reply.as_ref(), &client))
     })
     .stands(Stand::Six)
-    .knobs(Knobs { host: "localhost", ..Knobs::NONE }),
+    .knobs(Knobs { supervised: true, ..Knobs::NONE })
+    .own(),
     script("E05.5", "more than may be held: 503 at once", Play::Ok, held_max)
         .stands(Stand::Later)
         .knobs(Knobs { hold: Some("20s"), held_max: Some("1"), ..Knobs::NONE }),
@@ -55,13 +87,18 @@ pub(crate) const CASES: &[Case] = &[
     script("E13.1", "an app that serves one connection at a time, four clients", Play::Ok, single)
         .stands(Stand::Single)
         .knobs(Knobs { upstream_idle: Some("300ms"), ..Knobs::NONE }),
-    script("E14.1", "`Connection: close` with each reply: the client's connection stays", Play::Script(closes_each), |s| {
-        let mut client = s.client();
-        let good = (0..10).filter(|_| client.ask(GET).is_some_and(|r| r.is_ok(b"ok"))).count();
-        let arrivals = s.app.arrivals();
-        let fresh = arrivals.windows(2).all(|pair| pair[0].on != pair[1].on);
-        Verdict::of(good == 10 && fresh, format!("{good} of 10"))
-    }),
+    script(
+        "E14.1",
+        "`Connection: close` with each reply: the client's connection stays",
+        Play::Script(closes_each),
+        |s| {
+            let mut client = s.client();
+            let good = (0..10).filter(|_| client.ask(GET).is_some_and(|r| r.is_ok(b"ok"))).count();
+            let arrivals = s.app.arrivals();
+            let fresh = arrivals.windows(2).all(|pair| pair[0].on != pair[1].on);
+            Verdict::of(good == 10 && fresh, format!("{good} of 10"))
+        },
+    ),
     script("E14.2", "`Keep-Alive: timeout=1` is believed", Play::Script(says_timeout), believed),
 ];
 
@@ -150,7 +187,10 @@ fn poison(scene: &mut Scene, sent: &[u8]) -> Verdict {
     let reply = client.ask(sent);
     let word = code_of(reply.as_ref(), &client);
     let came = scene.app.arrivals().len();
-    Verdict::of(word == "502" && came == 1, if came == 1 { word } else { format!("{word}, sent {came} times") })
+    Verdict::of(
+        word == "502" && came == 1,
+        if came == 1 { word } else { format!("{word}, sent {came} times") },
+    )
 }
 
 fn one_connection(scene: &mut Scene) -> Verdict {
@@ -210,7 +250,9 @@ fn single(scene: &mut Scene) -> Verdict {
     let mut clients: Vec<_> = (0..4).map(|_| scene.client()).collect();
     let mut good = 0;
     for _ in 0..2 {
-        clients.iter_mut().for_each(|c| drop(c.send(GET)));
+        for c in &mut clients {
+            c.send(GET);
+        }
         good += clients.iter_mut().filter_map(|c| c.reply()).filter(|r| r.is_ok(b"ok")).count();
     }
     Verdict::of(good == 8, format!("{good} of 8"))

@@ -16,6 +16,8 @@ use crate::app::reserve;
 const LOOK_AGAIN: Duration = Duration::from_millis(3);
 /// Looks in all: a minute.
 const LOOKS_MAX: usize = 20_000;
+/// In this time a proxy listens, and has seen an app that is there.
+const START_MAX: Duration = Duration::from_secs(20);
 /// Lines of stderr that are kept for a failed case.
 const LINES_MAX: usize = 40;
 
@@ -41,8 +43,8 @@ pub(crate) struct Knobs {
     pub(crate) upstream_idle: Option<&'static str>,
     /// How many files the process may have open.
     pub(crate) files: Option<u32>,
-    /// The app's host; 127.0.0.1 where nothing else is said.
-    pub(crate) host: &'static str,
+    /// The agent starts a command of its own, and the app is where that command's port is.
+    pub(crate) supervised: bool,
 }
 
 impl Knobs {
@@ -58,7 +60,7 @@ impl Knobs {
         in_flight_max: None,
         upstream_idle: None,
         files: None,
-        host: "127.0.0.1",
+        supervised: false,
     };
 }
 
@@ -82,9 +84,10 @@ impl Drop for Subject {
 }
 
 impl Subject {
-    pub(crate) fn start(kind: Kind, app_port: u16, knobs: &Knobs) -> Self {
+    /// `waits`: the app is there, so the proxy is to have seen it before the case begins.
+    pub(crate) fn start(kind: Kind, app_port: u16, knobs: &Knobs, waits: bool) -> Self {
         match kind {
-            Kind::Outrigger => outrigger(app_port, knobs),
+            Kind::Outrigger => outrigger(app_port, knobs, waits),
             Kind::Nginx => peer(kind, |folder, front| nginx(folder, front, app_port, knobs), knobs),
             Kind::Haproxy => peer(kind, |_, front| haproxy(front, app_port, knobs), knobs),
         }
@@ -128,11 +131,31 @@ fn listen<T: Send + 'static>(
     (said, found)
 }
 
-fn outrigger(app_port: u16, knobs: &Knobs) -> Subject {
+/// What outrigger says of itself that matters here.
+enum Said {
+    Listening(SocketAddr, SocketAddr),
+    Ready,
+}
+
+fn said_by_outrigger(line: &str) -> Option<Said> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let address = |name: &str| line[name].as_str()?.parse::<SocketAddr>().ok();
+    match line["message"].as_str()? {
+        "listening" => Some(Said::Listening(address("public")?, address("admin")?)),
+        "app became ready" => Some(Said::Ready),
+        _ => None,
+    }
+}
+
+fn outrigger(app_port: u16, knobs: &Knobs, waits: bool) -> Subject {
     let folder = tempfile::tempdir().unwrap();
     let mut command = command(env!("CARGO_BIN_EXE_outrigger"), knobs, folder.path());
-    let upstream = format!("http://{}:{app_port}", knobs.host);
-    command.args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", &upstream]);
+    command.args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    if knobs.supervised {
+        command.args(["--", "sleep", "3600"]).env("OUTRIGGER__APP__PORT", app_port.to_string());
+    } else {
+        command.args(["--upstream", &format!("http://127.0.0.1:{app_port}")]);
+    }
     // One worker: which pool a request meets is then no matter of chance.
     command.env("OUTRIGGER__PROXY__WORKERS", "1").env("OUTRIGGER__SERVICE__RELEASE", "contract");
     let options = [
@@ -153,13 +176,17 @@ fn outrigger(app_port: u16, knobs: &Knobs) -> Subject {
         }
     }
     let mut child = command.spawn().unwrap();
-    let (said, listening) = listen(&mut child, |line| {
-        let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        let address = |name: &str| line[name].as_str()?.parse::<SocketAddr>().ok();
-        Some((address("public")?, address("admin")?))
-    });
-    let heard = listening.recv_timeout(Duration::from_secs(60));
-    let (front, admin) = heard.unwrap_or_else(|_| panic!("outrigger does not listen: {:?}", said.lock()));
+    let (said, heard) = listen(&mut child, said_by_outrigger);
+    let mut addresses = None;
+    let mut ready = !waits;
+    while addresses.is_none() || !ready {
+        match heard.recv_timeout(START_MAX) {
+            Ok(Said::Listening(front, admin)) => addresses = Some((front, admin)),
+            Ok(Said::Ready) => ready = true,
+            Err(_) => break,
+        }
+    }
+    let (front, admin) = addresses.unwrap_or_else(|| panic!("outrigger does not listen: {:?}", said.lock()));
     Subject { front, admin: Some(admin), said, child, _folder: folder, _port: None }
 }
 
@@ -215,7 +242,7 @@ fn nginx(folder: &Path, front: u16, app: u16, knobs: &Knobs) -> String {
             limits.push_str(&format!("{name} {value};\n"));
         }
     }
-    fill(NGINX, folder, front, app, knobs, &limits)
+    fill(NGINX, folder, front, app, &limits)
 }
 
 fn haproxy(front: u16, app: u16, knobs: &Knobs) -> String {
@@ -234,13 +261,13 @@ fn haproxy(front: u16, app: u16, knobs: &Knobs) -> String {
             limits.push_str(&format!("    {name} {value}\n"));
         }
     }
-    fill(HAPROXY, Path::new(""), front, app, knobs, &limits)
+    fill(HAPROXY, Path::new(""), front, app, &limits)
 }
 
-fn fill(text: &str, folder: &Path, front: u16, app: u16, knobs: &Knobs, limits: &str) -> String {
+fn fill(text: &str, folder: &Path, front: u16, app: u16, limits: &str) -> String {
     text.replace("FOLDER", folder.to_str().unwrap())
         .replace("FRONT", &front.to_string())
-        .replace("APP", &format!("{}:{app}", knobs.host))
+        .replace("APP", &format!("127.0.0.1:{app}"))
         .replace("# LIMITS", limits)
 }
 

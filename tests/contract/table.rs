@@ -148,11 +148,19 @@ pub(crate) fn write(cases: &[&Case], measured: [&Measured; 3], versions: [&str; 
         let (prefix, title) = of.unwrap_or_else(|| panic!("{} belongs to no block", case.id));
         if block != *prefix {
             block = prefix;
-            table.push_str(&format!("\n**{title}**\n\n| | | outrigger | nginx {} | HAProxy {} |\n", versions[0], versions[1]));
+            table.push_str(&format!(
+                "\n**{title}**\n\n| | | outrigger | nginx {} | HAProxy {} |\n",
+                versions[0], versions[1]
+            ));
             table.push_str("|---|---|---|---|---|\n");
         }
         let shown = measured.map(|one| one.get(case.id).map_or_else(|| "–".to_owned(), cell));
-        table.push_str(&format!("| {} | {} | {} |\n", case.id, case.name.replace('|', "\\|"), shown.join(" | ")));
+        table.push_str(&format!(
+            "| {} | {} | {} |\n",
+            case.id,
+            case.name.replace('|', "\\|"),
+            shown.join(" | ")
+        ));
     }
     let page = page();
     let (before, rest) = page.split_once(BEGIN).expect("the page has the first mark");

@@ -11,7 +11,8 @@ use Then::Keeps;
 /// What a half-closed tunnel must still carry.
 const DOWN: usize = 5 << 20;
 
-const ASK: &[u8] = b"GET /ws HTTP/1.1|Host: a|Connection: Upgrade|Upgrade: websocket|Sec-WebSocket-Version: 13|\
+const ASK: &[u8] =
+    b"GET /ws HTTP/1.1|Host: a|Connection: Upgrade|Upgrade: websocket|Sec-WebSocket-Version: 13|\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==||";
 const SWITCH: &[u8] = b"HTTP/1.1 101 Switching Protocols|Connection: Upgrade|Upgrade: websocket|\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=||";
@@ -68,16 +69,24 @@ pub(crate) const CASES: &[Case] = &[
         b"POST / HTTP/1.1|Host: a|Connection: Upgrade|Upgrade: websocket|Content-Length: 3||abc",
         &[Want::Lacks(b"upgrade"), Want::Body(b"abc")],
     ),
-    passed("C10.9", "nor one in HTTP/1.0", b"GET / HTTP/1.0|Host: a|Connection: Upgrade|Upgrade: websocket||", &[
-        Want::Lacks(b"upgrade"),
-    ]),
-    passed("C10.10", "nor one that Connection does not name", b"GET / HTTP/1.1|Host: a|Upgrade: websocket||", &[
-        Want::Lacks(b"upgrade"),
-    ]),
-    passed("C10.11", "the names of the handshake pass", ASK, &[
-        Want::Has(b"upgrade", b"websocket"),
-        Want::Has(b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="),
-    ]),
+    passed(
+        "C10.9",
+        "nor one in HTTP/1.0",
+        b"GET / HTTP/1.0|Host: a|Connection: Upgrade|Upgrade: websocket||",
+        &[Want::Lacks(b"upgrade")],
+    ),
+    passed(
+        "C10.10",
+        "nor one that Connection does not name",
+        b"GET / HTTP/1.1|Host: a|Upgrade: websocket||",
+        &[Want::Lacks(b"upgrade")],
+    ),
+    passed(
+        "C10.11",
+        "the names of the handshake pass",
+        ASK,
+        &[Want::Has(b"upgrade", b"websocket"), Want::Has(b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ==")],
+    ),
     replied("C12.1", "101 unasked", SWITCH, Keeps, &[See::Status(502), See::Fresh]),
     replied_to(
         "C12.2",
@@ -95,15 +104,22 @@ pub(crate) const CASES: &[Case] = &[
         Keeps,
         &[See::Status(502), See::Fresh],
     ),
-    replied_to("C12.4", "101 to a POST with a body", b"POST / HTTP/1.1|Host: a|Connection: Upgrade|Upgrade: websocket|Content-Length: 3||abc", SWITCH, Keeps, &[
-        See::Status(502),
-        See::Fresh,
-    ]),
-    replied_to("C12.5", "an upgrade refused with 403", ASK, b"HTTP/1.1 403 Forbidden|Content-Length: 2||no", Keeps, &[
-        See::Status(403),
-        See::Body(b"no"),
-        See::Next,
-    ]),
+    replied_to(
+        "C12.4",
+        "101 to a POST with a body",
+        b"POST / HTTP/1.1|Host: a|Connection: Upgrade|Upgrade: websocket|Content-Length: 3||abc",
+        SWITCH,
+        Keeps,
+        &[See::Status(502), See::Fresh],
+    ),
+    replied_to(
+        "C12.5",
+        "an upgrade refused with 403",
+        ASK,
+        b"HTTP/1.1 403 Forbidden|Content-Length: 2||no",
+        Keeps,
+        &[See::Status(403), See::Body(b"no"), See::Next],
+    ),
     script("C13.1", "the client ends first, the app sends 5 MB more", Play::Script(sends_after), client_ends),
     script("C13.2", "the app ends first, the client sends 5 MB more", Play::Script(takes_after), app_ends),
     script("C13.3", "the app's end ends the client's connection", Play::Script(leaves), |s| {
@@ -206,4 +222,3 @@ fn app_ends(scene: &mut Scene) -> Verdict {
     let all = end == End::Fin && scene.app.wait("all", 1);
     Verdict::of(all, if all { "all arrives" } else { "cut" })
 }
-
