@@ -2,8 +2,9 @@
 
 use std::cell::Cell;
 
-use proptest::prelude::*;
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop};
 use proptest::sample::{Index, select};
+use proptest::{prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 use super::chunks::decode;
 use crate::proxy::h1::{
