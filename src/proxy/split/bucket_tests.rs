@@ -1,6 +1,6 @@
 //! Cookies, addresses, and what a cache would make of them.
 
-use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+use proptest::prelude::{any, proptest};
 
 use super::*;
 use crate::proxy::split::tests::Client;
