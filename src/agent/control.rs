@@ -193,6 +193,9 @@ impl Agent {
     /// Closes the open window, lets the engine weigh it, and publishes what may be seen.
     pub(super) async fn seal_now(&mut self, stalled: bool) {
         let window = self.close_window(stalled);
+        if window.stalled && !stalled {
+            warn!(lag_us = window.lag_us, "a worker was stalled, so this window is no evidence");
+        }
         let effects = self.engine.step(window.to, Input::Sealed(window.clone()));
         self.perform(effects).await;
         self.shared.publish(self.live(window.to), &window);

@@ -19,6 +19,7 @@ use crate::agent::{Error, Job, SOCKET_FILE, fingerprint};
 use crate::config::{Config, Origin, Setting};
 use crate::engine::memory::Memory;
 use crate::engine::release::Release;
+use crate::engine::route::Routes;
 use crate::engine::{Engine, Identity};
 use crate::platform;
 use crate::prober::{Readiness, Target};
@@ -49,16 +50,19 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
     let identity = Identity { release, boot };
     let (engine, effects) = Engine::start(now, identity, config.policy.clone(), memory);
 
-    let recorder = Recorder::new(config.proxy.workers, now);
+    let routes = Routes::new(config.proxy.routes.clone());
+    let recorder = Recorder::with_routes(config.proxy.workers, now, routes);
     let (upstream, target) = upstream(&config)?;
     let first = Plan::whole(Arm { upstream: upstream.clone(), generation: 0, phase: Phase::Starting });
     let plan = Arc::new(ArcSwap::from_pointee(first));
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let shared = Arc::new(admin::Shared::new(clock, config.admin.token.clone(), commands_in));
     let local = local_pages(Arc::clone(&shared), config.proxy.health_path.clone());
-    let data_path =
-        proxy::start(config.proxy.clone(), public, Arc::clone(&plan), recorder.shards(), clock, local)
-            .map_err(Error::DataPath)?;
+    // Nothing is recorded of a second app before there is one.
+    let candidate = Recorder::new(config.proxy.workers, now);
+    let shards = proxy::Shards { stable: recorder.shards(), candidate: candidate.shards() };
+    let data_path = proxy::start(config.proxy.clone(), public, Arc::clone(&plan), shards, clock, local)
+        .map_err(Error::DataPath)?;
 
     let shutdown = CancellationToken::new();
     let admin_address = serve_admin(admin_listener, &shared, &shutdown)?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::policy::Policy;
+use crate::engine::route::Pattern;
 
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +97,8 @@ pub struct Proxy {
     pub in_flight_max: usize,
     /// How many client connections are open at once; more wait in the backlog.
     pub connections_max: usize,
+    /// Routes that figures are kept of by name; the others are learnt.
+    pub routes: Vec<Pattern>,
 }
 
 impl Default for Proxy {
@@ -115,6 +118,7 @@ impl Default for Proxy {
             upstream_idle_max: 64,
             in_flight_max: 0,
             connections_max: 10_000,
+            routes: Vec::new(),
         }
     }
 }

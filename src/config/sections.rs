@@ -11,6 +11,7 @@ use crate::config::value::{Origin, Value};
 use crate::engine::memory::CRASHES_MAX;
 use crate::engine::policy::{Mode, Policy};
 use crate::engine::release::Release;
+use crate::engine::route::{PATTERNS_MAX, Pattern};
 
 /// The data directory when nobody names one.
 const DIR: &str = ".outrigger";
@@ -117,8 +118,12 @@ fn proxy(reader: &mut Reader) -> Proxy {
         )),
         in_flight_max: size(reader.count("proxy.in_flight_max", d.in_flight_max as u64, 0, 1_000_000)),
         connections_max: size(reader.count("proxy.connections_max", d.connections_max as u64, 1, 1_000_000)),
+        routes: reader.texts("proxy.routes", PATTERNS_MAX, ROUTES_REMEDY, Pattern::parse),
     }
 }
+
+const ROUTES_REMEDY: &str =
+    r#"give a list of at most 100 paths, such as ["/users/{id}", "/files/{path...}"]"#;
 
 fn workers_by_cpu() -> usize {
     std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(WORKERS_BY_CPU_MAX))

@@ -1,43 +1,80 @@
 //! One request's entry in the recorder: opened when its head was read, closed exactly once, however it ends.
 //!
-//! [`Progress`] is shared by those who see a part of it (the request's body, the exchange with the app); [`Account`] is
-//! owned by one at a time, first by the service and then by the reply's body. Dropped unclosed, the client has left: a
-//! hyper service's future is dropped when its connection ends.
+//! Dropped unclosed, the client has left: a connection's task is dropped when its connection is cut, and an exchange
+//! when its client is gone. The parts of an exchange share it, so it is written through cells.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
 
 use crate::clock::Clock;
-use crate::engine::observation::{Method, Outcome, StatusClass};
-use crate::recorder::{Shard, Ticket};
+use crate::engine::observation::{Method, Outcome};
+use crate::recorder::{Asked, Ended, Shard, Ticket};
 
-/// How far a request is.
+/// The right and the duty to close a request's entry.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(super) struct Account {
     shard: Arc<Shard>,
     clock: Clock,
+    /// The worker ends connections at a deadline.
+    cutting: Rc<Cell<bool>>,
     ticket: RefCell<Option<Ticket>>,
+    status: Cell<u16>,
+    outcome_if_left: Cell<Outcome>,
+    /// When the head's first byte was read.
+    began_us: u64,
+    reached_us: Cell<Option<u64>>,
     awaited_us: Cell<Option<u64>>,
     answered: Cell<bool>,
-    body_failed: Cell<bool>,
-    waiting: RefCell<Option<Waker>>,
+    retried: Cell<bool>,
+    streams: Cell<bool>,
 }
 
-impl Progress {
+impl Account {
+    /// Opens an entry. `awaited_us`: since when the app has the whole request, where it has.
+    pub(super) fn open(
+        shard: &Arc<Shard>,
+        clock: Clock,
+        cutting: &Rc<Cell<bool>>,
+        asked: &Asked<'_>,
+        began_us: u64,
+        awaited_us: Option<u64>,
+    ) -> Self {
+        Self {
+            ticket: RefCell::new(Some(shard.arrived(asked, awaited_us))),
+            shard: Arc::clone(shard),
+            clock,
+            cutting: Rc::clone(cutting),
+            status: Cell::new(0),
+            outcome_if_left: Cell::new(Outcome::ClientAborted),
+            began_us,
+            reached_us: Cell::new(None),
+            awaited_us: Cell::new(awaited_us),
+            answered: Cell::new(false),
+            retried: Cell::new(false),
+            streams: Cell::new(false),
+        }
+    }
+
+    /// A connection to the app is at hand, since `now_us`.
+    pub(super) fn reached(&self, now_us: u64) {
+        self.reached_us.set(Some(now_us.saturating_sub(self.began_us)));
+    }
+
+    /// The request is sent once more.
+    pub(super) fn retried(&self) {
+        self.retried.set(true);
+    }
+
     /// The app has been handed the whole request.
     pub(super) fn sent(&self) {
-        if self.awaited_us.get().is_some() {
+        if self.is_sent() {
             return;
         }
         let now_us = self.clock.micros();
         self.awaited_us.set(Some(now_us));
-        if let (Some(ticket), false) = (&*self.ticket.borrow(), self.answered.get()) {
-            self.shard.sent(ticket, now_us);
-        }
-        if let Some(waker) = self.waiting.take() {
-            waker.wake();
+        if !self.answered.get() {
+            self.with_ticket(|ticket| self.shard.sent(ticket, now_us));
         }
     }
 
@@ -46,101 +83,61 @@ impl Progress {
         self.awaited_us.get().is_some()
     }
 
-    /// Waits until the app has been handed the whole request.
-    pub(super) async fn until_sent(&self) {
-        std::future::poll_fn(|cx| {
-            if self.is_sent() {
-                return Poll::Ready(());
-            }
-            *self.waiting.borrow_mut() = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// The client's body broke off.
-    pub(super) fn body_failed(&self) {
-        self.body_failed.set(true);
-    }
-
-    /// Whether the client's body broke off.
-    pub(super) fn has_body_failed(&self) -> bool {
-        self.body_failed.get()
-    }
-
-    /// The reply's head came. A head that came before the request was sent says nothing about the app's speed.
-    pub(super) fn answered(&self) {
-        if self.answered.replace(true) {
-            return;
+    /// The reply's head came and goes to the client with this status; `ends_as` is how the request is counted when all
+    /// goes well. A head that came before the request was sent says nothing about the app's speed.
+    pub(super) fn answered(&self, status: u16, ends_as: Outcome) {
+        if !self.answered.replace(true)
+            && let Some(since_us) = self.awaited_us.get()
+        {
+            let latency_us = self.clock.micros().saturating_sub(since_us);
+            self.with_ticket(|ticket| self.shard.answered(ticket, latency_us));
         }
-        if let (Some(ticket), Some(since_us)) = (&*self.ticket.borrow(), self.awaited_us.get()) {
-            self.shard.answered(ticket, self.clock.micros().saturating_sub(since_us));
-        }
-    }
-}
-
-/// The right and the duty to close a request's entry.
-#[derive(Debug)]
-pub(super) struct Account {
-    progress: Rc<Progress>,
-    cutting: Rc<Cell<bool>>,
-    method: Method,
-    status: StatusClass,
-    outcome_if_left: Outcome,
-}
-
-impl Account {
-    /// Opens an entry. `awaited_us`: since when the app has the whole request, where it has. `cutting` is set by the
-    /// worker when it ends connections at a deadline.
-    pub(super) fn open(
-        shard: &Arc<Shard>,
-        clock: Clock,
-        cutting: &Rc<Cell<bool>>,
-        method: Method,
-        awaited_us: Option<u64>,
-    ) -> Self {
-        let ticket = match awaited_us {
-            Some(now_us) => shard.arrived_whole(now_us),
-            None => shard.arrived(),
-        };
-        let progress = Progress {
-            shard: Arc::clone(shard),
-            clock,
-            ticket: RefCell::new(Some(ticket)),
-            awaited_us: Cell::new(awaited_us),
-            answered: Cell::new(false),
-            body_failed: Cell::new(false),
-            waiting: RefCell::new(None),
-        };
-        Self {
-            progress: Rc::new(progress),
-            cutting: Rc::clone(cutting),
-            method,
-            status: StatusClass::None,
-            outcome_if_left: Outcome::ClientAborted,
-        }
+        self.head(status, ends_as);
     }
 
-    /// How far the request is.
-    pub(super) fn progress(&self) -> &Rc<Progress> {
-        &self.progress
+    /// The reply goes on for as long as the app likes: how long says nothing.
+    pub(super) fn streams(&self) {
+        self.streams.set(true);
     }
 
-    /// A head with this status goes to the client; `ends_as` is how the request is counted when all goes well.
-    pub(super) fn head(&mut self, status: u16, ends_as: Outcome) {
-        self.status = StatusClass::of(status);
+    /// A head with this status goes to the client.
+    fn head(&self, status: u16, ends_as: Outcome) {
+        self.status.set(status);
         // An error of the app stays one, whoever leaves.
-        self.outcome_if_left = if ends_as == Outcome::Answered { Outcome::ClientLeft } else { ends_as };
+        let left = if ends_as == Outcome::Answered { Outcome::ClientLeft } else { ends_as };
+        self.outcome_if_left.set(left);
     }
 
-    /// Closes the entry with the status of the head.
-    pub(super) fn end(self, outcome: Outcome) {
-        self.close(self.status, outcome);
+    /// Closes the entry: all of the reply was handed over, or what was sent of it is all that there will be.
+    pub(super) fn end(&self, outcome: Outcome) {
+        self.close(outcome, outcome == Outcome::Answered);
     }
 
-    fn close(&self, status: StatusClass, outcome: Outcome) {
-        if let Some(ticket) = self.progress.ticket.take() {
-            self.progress.shard.end(ticket, self.method, status, outcome, self.progress.clock.micros());
+    /// Closes the entry of a request that we answer with `status` in the app's place.
+    pub(super) fn refuse(&self, status: u16, outcome: Outcome) {
+        self.status.set(status);
+        self.close(outcome, false);
+    }
+
+    fn close(&self, outcome: Outcome, whole: bool) {
+        let Some(ticket) = self.ticket.take() else { return };
+        let now_us = self.clock.micros();
+        let total_us = (whole && !self.streams.get()).then(|| now_us.saturating_sub(self.began_us));
+        let ended = Ended {
+            status: self.status.get(),
+            outcome,
+            now_us,
+            reached_us: self.reached_us.get(),
+            total_us,
+            retried: self.retried.get(),
+            is_stream: self.streams.get(),
+        };
+        self.shard.end(ticket, &ended);
+    }
+
+    fn with_ticket(&self, act: impl FnOnce(&Ticket)) {
+        if let Some(ticket) = &*self.ticket.borrow() {
+            act(ticket);
         }
     }
 }
@@ -152,36 +149,47 @@ impl Drop for Account {
         } else if std::thread::panicking() {
             Outcome::Shed
         } else {
-            self.outcome_if_left
+            self.outcome_if_left.get()
         };
-        self.close(self.status, outcome);
+        self.close(outcome, false);
     }
 }
 
 /// The closed set that labels a method.
-pub(super) fn method_of(method: &http::Method) -> Method {
-    Method::ALL.into_iter().find(|m| m.label() == method.as_str()).unwrap_or(Method::Other)
+pub(super) fn method_of(method: &[u8]) -> Method {
+    match method {
+        b"GET" => Method::Get,
+        b"HEAD" => Method::Head,
+        b"POST" => Method::Post,
+        b"PUT" => Method::Put,
+        b"PATCH" => Method::Patch,
+        b"DELETE" => Method::Delete,
+        b"OPTIONS" => Method::Options,
+        b"TRACE" => Method::Trace,
+        _ => Method::Other,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::observation::StatusClass;
     use crate::engine::time::Time;
-    use crate::recorder::Recorder;
+    use crate::recorder::{Recorder, Traffic};
 
     #[test]
     fn an_unclosed_account_is_a_client_that_left() {
         let mut recorder = Recorder::new(1, Time::from_millis(0));
         let shard = recorder.shards()[0].clone();
         let cutting = Rc::new(Cell::new(false));
-        let open = || Account::open(&shard, Clock::start(), &cutting, Method::Get, Some(0));
+        let asked = Asked { method: Method::Get, path: b"/", class: Traffic::User };
+        let open = || Account::open(&shard, Clock::start(), &cutting, &asked, 0, Some(0));
         drop(open());
-        let mut answering = open();
-        answering.progress().answered();
-        answering.head(200, Outcome::Answered);
+        let answering = open();
+        answering.answered(200, Outcome::Answered);
         drop(answering);
-        let mut failing = open();
-        failing.head(500, Outcome::AppError);
+        let failing = open();
+        failing.answered(500, Outcome::AppError);
         drop(failing);
         cutting.set(true);
         drop(open());
@@ -201,7 +209,10 @@ mod tests {
 
     #[test]
     fn methods_keep_their_case() {
-        assert_eq!(method_of(&http::Method::PATCH), Method::Patch);
-        assert_eq!(method_of(&http::Method::from_bytes(b"get").unwrap()), Method::Other);
+        assert_eq!(method_of(b"PATCH"), Method::Patch);
+        assert_eq!(method_of(b"get"), Method::Other);
+        for method in Method::ALL {
+            assert_eq!(method_of(method.label().as_bytes()), method);
+        }
     }
 }

@@ -3,16 +3,19 @@
 //! What a refusal means depends on the phase: while the app starts, the request is held and nobody is to blame; once it
 //! serves, one short wait covers a listener that is being replaced, and then it is the app's fault.
 
+use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
-use crate::proxy::plan::{Phase, Plan, Upstream};
+use crate::proxy::plan::{Arm, Phase, Upstream};
 use crate::proxy::pool::Lease;
-use crate::proxy::reply::Refusal;
+use crate::proxy::refusal::Refusal;
+use crate::proxy::socket::AppSocket;
+use crate::proxy::split::ArmId;
 use crate::proxy::worker::{Control, Worker};
 
 /// The wait between two tries while a request is held: from the first, doubled up to the second, and half of it chance.
@@ -21,6 +24,10 @@ const HELD_WAIT: (Duration, Duration) = (Duration::from_millis(25), Duration::fr
 const REFUSED_WAIT: Duration = Duration::from_millis(50);
 /// Errors that are the agent's own lack: EMFILE, ENFILE, ENOBUFS, EADDRNOTAVAIL.
 const OWN_LACK: [i32; 4] = [24, 23, 105, 99];
+/// How long a name's addresses are used before it is looked up again.
+const NAME_AGE_MAX_US: u64 = 5_000_000;
+/// How many addresses of a name are tried.
+const ADDRESSES_MAX: usize = 8;
 
 /// A place among the requests that are held; given back when dropped.
 struct Held<'a>(&'a Control);
@@ -41,8 +48,24 @@ impl Drop for Held<'_> {
     }
 }
 
-/// A fresh connection to the app, waiting for it where the phase says so.
-pub(super) async fn fresh(worker: &Worker) -> Result<Lease, Refusal> {
+/// What one worker remembers of where an arm was reached.
+#[derive(Debug, Default)]
+pub(super) struct Reached {
+    /// It was last reached on `::1`.
+    loopback_v6: Cell<bool>,
+    /// A name's addresses, and when they were looked up.
+    named: RefCell<Option<Named>>,
+}
+
+#[derive(Debug)]
+struct Named {
+    authority: String,
+    addresses: Vec<SocketAddr>,
+    at_us: u64,
+}
+
+/// A fresh connection to an arm's app, waiting for it where the phase says so.
+pub(super) async fn fresh(worker: &Worker, id: ArmId) -> Result<Lease, Refusal> {
     let began_us = worker.clock.micros();
     let hold_us = u64::try_from(worker.settings.hold.as_micros()).unwrap_or(u64::MAX);
     let mut held = None;
@@ -50,15 +73,12 @@ pub(super) async fn fresh(worker: &Worker) -> Result<Lease, Refusal> {
     let mut waited_for_refusal = false;
     loop {
         let plan = worker.plan.load_full();
-        let refusal = match attempt(worker, &plan).await {
-            Ok(stream) => {
-                let adopted = worker.pool.adopt(stream, plan.stable.generation).await;
-                let connection = adopted.map_err(|_| Refusal::BadReply)?;
-                return Ok(Lease::new(&worker.pool, connection, false));
-            }
+        let arm = worker.arm(&plan, id).ok_or(Refusal::Unreachable)?;
+        let refusal = match once(worker, id, arm).await {
+            Ok(socket) => return Ok(Lease::fresh(worker.pool(id), socket, arm.generation)),
             Err(refusal) => refusal,
         };
-        match plan.stable.phase {
+        match arm.phase {
             _ if refusal == Refusal::OutOfResources => return Err(refusal),
             Phase::Starting => {
                 let left_us = hold_us.saturating_sub(worker.clock.micros().saturating_sub(began_us));
@@ -84,31 +104,45 @@ pub(super) async fn fresh(worker: &Worker) -> Result<Lease, Refusal> {
     }
 }
 
-async fn attempt(worker: &Worker, plan: &Plan) -> Result<TcpStream, Refusal> {
-    match tokio::time::timeout(worker.settings.connect_timeout, dial(worker, &plan.stable.upstream)).await {
-        // A socket can meet itself where nobody listens on a port of the ephemeral range.
-        Ok(Ok(stream)) if stream.local_addr().ok() == stream.peer_addr().ok() => Err(Refusal::Unreachable),
-        Ok(Ok(stream)) => {
-            // Without it small writes wait for acknowledgements: slower, not wrong.
-            let _ = stream.set_nodelay(true);
-            Ok(stream)
-        }
+/// One try, without waiting for an app that is not there.
+pub(super) async fn once(worker: &Worker, id: ArmId, arm: &Arm) -> Result<AppSocket, Refusal> {
+    let dialled = dial(worker, worker.reached(id), &arm.upstream);
+    match tokio::time::timeout(worker.settings.connect_timeout, dialled).await {
+        Ok(Ok(socket)) => Ok(socket),
         Ok(Err(error)) if error.raw_os_error().is_some_and(|code| OWN_LACK.contains(&code)) => {
             Err(Refusal::OutOfResources)
         }
-        Ok(Err(_)) => Err(Refusal::Unreachable),
-        Err(_) => Err(Refusal::ConnectTimeout),
+        Ok(Err(error)) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "no connection to the app");
+            Err(Refusal::Unreachable)
+        }
+        Err(_late) => Err(Refusal::ConnectTimeout),
     }
 }
 
-async fn dial(worker: &Worker, upstream: &Upstream) -> io::Result<TcpStream> {
-    let port = match upstream {
-        Upstream::Loopback { port } => *port,
-        Upstream::Remote { authority } => return TcpStream::connect(authority.as_str()).await,
-        Upstream::Unix { .. } => return Err(io::ErrorKind::Unsupported.into()),
+async fn dial(worker: &Worker, reached: &Reached, upstream: &Upstream) -> io::Result<AppSocket> {
+    let stream = match upstream {
+        Upstream::Loopback { port } => loopback(reached, *port).await?,
+        Upstream::Remote { authority } => {
+            let addresses = lookup(worker, reached, authority).await?;
+            TcpStream::connect(addresses.as_slice()).await?
+        }
+        Upstream::Unix { path } => {
+            return UnixStream::connect(path).await.map(AppSocket::Unix);
+        }
     };
+    // A socket can meet itself where nobody listens on a port of the ephemeral range.
+    if stream.local_addr().ok() == stream.peer_addr().ok() {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    // Without it small writes wait for acknowledgements: slower, not wrong.
+    let _ = stream.set_nodelay(true);
+    Ok(AppSocket::Tcp(stream))
+}
+
+async fn loopback(reached: &Reached, port: u16) -> io::Result<TcpStream> {
     let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
-    let v6_first = worker.loopback_v6.get();
+    let v6_first = reached.loopback_v6.get();
     let [first, second] = if v6_first { [v6, v4] } else { [v4, v6] };
     let refused = match TcpStream::connect((first, port)).await {
         Ok(stream) => return Ok(stream),
@@ -116,10 +150,40 @@ async fn dial(worker: &Worker, upstream: &Upstream) -> io::Result<TcpStream> {
     };
     match TcpStream::connect((second, port)).await {
         Ok(stream) => {
-            worker.loopback_v6.set(!v6_first);
+            reached.loopback_v6.set(!v6_first);
             Ok(stream)
         }
         // The second family may not exist here: the first one's answer is the app's.
         Err(_) => Err(refused),
+    }
+}
+
+/// The addresses of `host:port`: remembered for a while, and for longer where the look-up fails.
+async fn lookup(worker: &Worker, reached: &Reached, authority: &str) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = authority.parse() {
+        return Ok(vec![address]);
+    }
+    let now_us = worker.clock.micros();
+    let known = match &*reached.named.borrow() {
+        Some(named) if named.authority == authority => {
+            let is_young = now_us.saturating_sub(named.at_us) < NAME_AGE_MAX_US;
+            Some((named.addresses.clone(), is_young))
+        }
+        Some(_) | None => None,
+    };
+    if let Some((addresses, true)) = known {
+        return Ok(addresses);
+    }
+    let found = tokio::net::lookup_host(authority).await;
+    match (found.map(|all| all.take(ADDRESSES_MAX).collect::<Vec<_>>()), known) {
+        (Ok(addresses), _) if !addresses.is_empty() => {
+            let named =
+                Named { authority: authority.to_owned(), addresses: addresses.clone(), at_us: now_us };
+            *reached.named.borrow_mut() = Some(named);
+            Ok(addresses)
+        }
+        (_, Some((addresses, _))) => Ok(addresses),
+        (Ok(_), None) => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
+        (Err(error), None) => Err(error),
     }
 }

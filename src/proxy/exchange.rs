@@ -1,123 +1,263 @@
-//! One request and its reply's head: over a pooled connection or a fresh one, and again where that is safe.
+//! One request and its reply: over a pooled connection or a fresh one, and again where that is safe.
 //!
 //! A request is sent a second time only if nothing of it was written, or if it is safe, has no body, and the pooled
 //! connection it was written on ended before a byte of a reply. Never on a fresh connection's silence: the app may have
 //! crashed on that very request.
 
-use std::pin::pin;
-use std::rc::Rc;
-use std::time::Duration;
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::task::{Poll, ready};
 
-use http::{Method, Request, Response};
-use hyper::body::Incoming;
+use tokio::io::AsyncWrite as _;
 
-use crate::proxy::account::Progress;
-use crate::proxy::body::RequestBody;
+use crate::engine::observation::Outcome;
+use crate::proxy::asked::Asked;
+use crate::proxy::buffer::Buffer;
+use crate::proxy::client::{Client, Line, refuse};
 use crate::proxy::connect;
+use crate::proxy::h1::Framing;
+use crate::proxy::plan::Phase;
 use crate::proxy::pool::Lease;
-use crate::proxy::reply::Refusal;
-use crate::proxy::worker::Worker;
+use crate::proxy::refusal::Refusal;
+use crate::proxy::relay::{self, Relay, Relayed};
+use crate::proxy::socket::AppWriter;
+use crate::proxy::split;
+use crate::proxy::tunnel;
+use crate::proxy::watch::Late;
+use crate::proxy::worker::{Control, Worker};
 
-/// The app's reply, its body still to come, and the connection it comes on.
-pub(super) struct Answer {
-    pub(super) response: Response<Incoming>,
-    pub(super) lease: Lease,
+/// What becomes of the client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// The next request.
+    Next,
+    /// It is closed at once.
+    Close,
+    /// It is closed when the client has read what was sent.
+    Linger,
+    /// It is reset.
+    Reset,
 }
 
-/// Why there is no answer.
+/// Why an attempt came to nothing; nothing was sent to the client but interim replies.
 enum Failure {
-    /// Nothing was written: here is the request.
-    Unsent(Box<Request<RequestBody>>),
+    /// Nothing was written.
+    Unsent,
     /// The connection ended before any byte of a reply.
     Silent,
     /// For good.
     Refused(Refusal),
+    /// The client has gone.
+    Left,
+    /// This status is not passed on: the other app is asked.
+    Elsewhere(u16),
 }
 
-/// Sends `request` and waits for the reply's head. `whole`: it has no body.
-pub(super) async fn send(
-    worker: &Worker,
-    request: Request<RequestBody>,
-    progress: &Rc<Progress>,
-    whole: bool,
-) -> Result<Answer, Refusal> {
-    let safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    let repeatable = safe && whole;
-    let generation = worker.plan.load().stable.generation;
-    let (lease, copy) = match worker.pool.take(generation, !repeatable).await {
-        Some(connection) => {
-            let copy = repeatable.then(|| copy(&request, progress));
-            (Lease::new(&worker.pool, connection, true), copy)
+/// A place among the requests that are at the app; given back when dropped.
+struct InFlight<'a>(Option<&'a Control>);
+
+impl<'a> InFlight<'a> {
+    fn take(worker: &'a Worker) -> Option<Self> {
+        let max = worker.settings.in_flight_max;
+        if max == 0 {
+            return Some(Self(None));
         }
-        None => (connect::fresh(worker).await?, None),
-    };
-    let again = match attempt(worker, lease, request, progress, whole).await {
-        Ok(answer) => return Ok(answer),
-        Err((_, Failure::Refused(refusal))) => return Err(refusal),
-        Err((_, Failure::Unsent(request))) => *request,
-        Err((true, Failure::Silent)) => copy.ok_or(Refusal::Stale)?,
-        Err((false, Failure::Silent)) => return Err(Refusal::BadReply),
-    };
-    let lease = connect::fresh(worker).await?;
-    attempt(worker, lease, again, progress, whole).await.map_err(|(_, failure)| match failure {
-        Failure::Refused(refusal) => refusal,
-        Failure::Unsent(_) | Failure::Silent => Refusal::BadReply,
-    })
-}
-
-/// A second copy of a request without a body.
-fn copy(request: &Request<RequestBody>, progress: &Rc<Progress>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::empty(Rc::clone(progress)));
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    copy
-}
-
-/// One try; an error says whether the connection had served before.
-async fn attempt(
-    worker: &Worker,
-    mut lease: Lease,
-    request: Request<RequestBody>,
-    progress: &Rc<Progress>,
-    whole: bool,
-) -> Result<Answer, (bool, Failure)> {
-    let reused = lease.reused;
-    if whole {
-        progress.sent();
+        let control = &worker.control;
+        let place = Self(Some(control));
+        (control.in_flight.fetch_add(1, Ordering::Relaxed) < max).then_some(place)
     }
-    let sending = lease.sender().try_send_request(request);
-    let outcome = within(sending, progress, worker.settings.response_timeout).await;
-    let mut error = match outcome {
-        Some(Ok(response)) => return Ok(Answer { response, lease }),
-        Some(Err(error)) => error,
-        None => return Err((reused, Failure::Refused(Refusal::Timeout))),
-    };
-    let failure = match error.take_message() {
-        _ if progress.has_body_failed() => Failure::Refused(Refusal::BadBody),
-        Some(request) => Failure::Unsent(Box::new(request)),
-        None if lease.has_replied() => Failure::Refused(Refusal::BadReply),
-        None => Failure::Silent,
-    };
-    tracing::debug!(
-        error = &error.into_error() as &dyn std::error::Error,
-        reused,
-        "exchange with the app failed"
-    );
-    Err((reused, failure))
 }
 
-/// The time limit runs from when the request was fully sent: a slow upload is not a slow app.
-async fn within<T>(sending: impl Future<Output = T>, progress: &Progress, limit: Duration) -> Option<T> {
-    let mut sending = pin!(sending);
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        if let Some(control) = self.0 {
+            control.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Carries one request through.
+pub(super) async fn run(line: &Line, client: &mut Client<'_>, mut asked: Asked) -> After {
+    let worker = &line.worker;
+    let place = InFlight::take(worker);
+    let ended = match &place {
+        Some(_) => across(line, client, &mut asked).await,
+        None => Err(Failure::Refused(Refusal::TooManyInFlight)),
+    };
+    drop(place);
+    let refusal = match ended {
+        Ok(after) => {
+            worker.buffers.give_text(asked.head);
+            return after;
+        }
+        Err(Failure::Left) => return After::Close,
+        Err(Failure::Refused(refusal)) => refusal,
+        Err(Failure::Unsent | Failure::Silent | Failure::Elsewhere(_)) => Refusal::BadReply,
+    };
+    asked.account.refuse(refusal.status(), refusal.outcome_in(worker.phase(asked.arm)));
+    // The rest of a body is not waited for, so nothing may follow it.
+    let close = !asked.keep_alive || !asked.is_whole();
+    let id = asked.field("x-request-id");
+    refuse(line, client, refusal, asked.is_head(), id, close).await
+}
+
+/// Asks the chosen app, and the other one where the plan's split says so.
+async fn across(line: &Line, client: &mut Client<'_>, asked: &mut Asked) -> Result<After, Failure> {
+    let worker = &line.worker;
+    let ended = attempts(line, client, asked).await;
+    if !asked.may_cross {
+        return ended;
+    }
+    let plan = worker.plan.load_full();
+    let Some(split) = &plan.split else { return ended };
+    match ended {
+        Err(Failure::Elsewhere(status)) => {
+            let outcome = if status >= 500 { Outcome::AppError } else { Outcome::Crossed };
+            asked.cross(worker, status, outcome);
+            let elsewhere = attempts(line, client, asked).await;
+            if status >= 500 || !matches!(elsewhere, Err(Failure::Refused(_))) {
+                return elsewhere;
+            }
+            // Nobody else has it: what the first app said holds after all.
+            asked.cross(worker, 0, Outcome::Crossed);
+            attempts(line, client, asked).await
+        }
+        Err(Failure::Refused(refusal)) if asked.is_rescued(split, failure_of(refusal)) => {
+            asked.cross(worker, 0, refusal.outcome_in(split.candidate.phase));
+            attempts(line, client, asked).await
+        }
+        ended => ended,
+    }
+}
+
+fn failure_of(refusal: Refusal) -> split::Failure {
+    let unreached = [Refusal::Unreachable, Refusal::ConnectTimeout, Refusal::NotReady, Refusal::Draining];
+    if unreached.contains(&refusal) { split::Failure::Unreachable } else { split::Failure::NoReply }
+}
+
+async fn attempts(line: &Line, client: &mut Client<'_>, asked: &Asked) -> Result<After, Failure> {
+    let worker = &line.worker;
+    let generation = worker.generation(asked.arm);
+    let pool = worker.pool(asked.arm);
+    let lease = match pool.take(generation, !asked.is_repeatable()) {
+        Some(connection) => Lease::again(pool, connection),
+        None => fresh(line, client, asked).await?,
+    };
+    let reused = lease.reused;
+    match attempt(line, client, asked, lease).await {
+        Err(Failure::Unsent) => {}
+        Err(Failure::Silent) if reused && asked.is_repeatable() => {}
+        Err(Failure::Silent) if reused => return Err(Failure::Refused(Refusal::Stale)),
+        ended => return ended,
+    }
+    asked.account.retried();
+    let lease = fresh(line, client, asked).await?;
+    attempt(line, client, asked, lease).await
+}
+
+/// A new connection, unless the client leaves first.
+async fn fresh(line: &Line, client: &mut Client<'_>, asked: &Asked) -> Result<Lease, Failure> {
     tokio::select! {
         biased;
-        sent = &mut sending => return Some(sent),
-        () = progress.until_sent() => {}
+        lease = connect::fresh(&line.worker, asked.arm) => lease.map_err(Failure::Refused),
+        () = relay::gone(line, client) => Err(Failure::Left),
     }
-    if limit.is_zero() {
-        return Some(sending.await);
+}
+
+/// One try over `lease`.
+async fn attempt(
+    line: &Line,
+    client: &mut Client<'_>,
+    asked: &Asked,
+    mut lease: Lease,
+) -> Result<After, Failure> {
+    let worker = &line.worker;
+    asked.account.reached(worker.clock.micros());
+    let relay = Relay::new(line, asked);
+    let mut answer = worker.buffers.buffer();
+    let relayed = {
+        let (reader, mut writer) = lease.socket().split();
+        if first_write(&relay, client, &mut writer).await? {
+            relay::run(&relay, client, reader, writer, &mut answer).await
+        } else {
+            Relayed::Failed(Refusal::Timeout)
+        }
+    };
+    let after = match relayed {
+        Relayed::Whole { reusable, after } => {
+            if reusable {
+                lease.release();
+            }
+            Ok(after)
+        }
+        Relayed::Cut(after) => Ok(after),
+        Relayed::Silent => Err(Failure::Silent),
+        Relayed::Failed(refusal) => Err(Failure::Refused(refusal)),
+        Relayed::ClientLeft => Err(Failure::Left),
+        Relayed::Elsewhere(status) => Err(Failure::Elsewhere(status)),
+        Relayed::Switched => {
+            asked.account.end(Outcome::Answered);
+            tunnel::run(line, client, lease.into_socket(), &mut answer).await;
+            Ok(After::Close)
+        }
+    };
+    worker.buffers.give(answer);
+    after
+}
+
+/// Writes the head, and with it what has come of a body whose length is known. `Ok(false)`: the app takes nothing.
+async fn first_write(
+    relay: &Relay<'_>,
+    client: &mut Client<'_>,
+    writer: &mut AppWriter<'_>,
+) -> Result<bool, Failure> {
+    let asked = relay.asked;
+    let with_body = match asked.framing {
+        Framing::Length(length) if !asked.expects_continue => {
+            usize::try_from(length).unwrap_or(usize::MAX).min(client.input.data().len())
+        }
+        Framing::Length(_) | Framing::None | Framing::Chunked | Framing::Close => 0,
+    };
+    let (head, mut written) = (asked.head.as_slice(), 0);
+    let sent = poll_fn(|cx| {
+        while written < head.len() {
+            let slices = [IoSlice::new(&head[written..]), IoSlice::new(&client.input.data()[..with_body])];
+            let wrote = relay.poll_app(cx, |cx| {
+                if with_body == 0 {
+                    Pin::new(&mut *writer).poll_write(cx, &head[written..])
+                } else {
+                    Pin::new(&mut *writer).poll_write_vectored(cx, &slices)
+                }
+            });
+            match ready!(wrote) {
+                Err(Late) => return Poll::Ready(Ok(false)),
+                Ok(Ok(n)) => written += n,
+                Ok(Err(_)) if written == 0 => return Poll::Ready(Err(Failure::Unsent)),
+                Ok(Err(_)) => {
+                    relay.app_is_deaf();
+                    return Poll::Ready(Ok(true));
+                }
+            }
+        }
+        Poll::Ready(Ok(true))
+    });
+    let sent = sent.await?;
+    let of_body = written.saturating_sub(head.len());
+    consume(&mut client.input, of_body);
+    relay.uploaded(of_body as u64);
+    Ok(sent)
+}
+
+fn consume(input: &mut Buffer, n: usize) {
+    if n > 0 {
+        input.consume(n);
     }
-    tokio::time::timeout(limit, sending).await.ok()
+}
+
+/// What an outcome is charged to when the app has been told to end.
+pub(super) fn in_phase(outcome: Outcome, phase: Phase) -> Outcome {
+    let is_broken_off = matches!(outcome, Outcome::AppTruncated | Outcome::AppBadReply);
+    if is_broken_off && phase == Phase::Draining { Outcome::Draining } else { outcome }
 }

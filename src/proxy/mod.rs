@@ -14,18 +14,20 @@
 
 mod accept;
 mod account;
-mod body;
+mod asked;
+mod buffer;
+mod client;
 mod connect;
 mod exchange;
-mod forward;
-mod guard;
-mod headers;
-mod io;
+mod h1;
 mod plan;
 mod pool;
-mod reply;
+mod refusal;
+mod relay;
+mod socket;
 mod split;
 mod tunnel;
+mod watch;
 mod worker;
 
 use std::net::SocketAddr;
@@ -42,10 +44,12 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config;
 pub use crate::proxy::plan::{Arm, LocalPages, LocalRequest, Phase, Plan, Upstream};
-pub use crate::proxy::split::Split;
+pub use crate::proxy::split::{ArmId, Choice, Key, Mirror, Share, Split};
 use crate::proxy::worker::{Control, Handoff, Load, Seed};
 use crate::recorder::Shard;
 
+/// Before a worker that failed is started again: a fault that comes back at once must not become a busy loop.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
 /// After the cut, how long the workers may take to say what they cut; then they are left to themselves.
 const CUT_WAIT: Duration = Duration::from_secs(1);
 
@@ -99,18 +103,28 @@ pub struct DataPlane {
     ended: Mutex<Vec<oneshot::Receiver<usize>>>,
 }
 
-/// Starts the acceptor and the workers. `shards`: one a worker, in order.
+/// Where requests are recorded: one shard a worker, in order, for each of the two apps of a plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Shards<'a> {
+    /// Of the app that serves.
+    pub stable: &'a [Arc<Shard>],
+    /// Of the one beside it.
+    pub candidate: &'a [Arc<Shard>],
+}
+
+/// Starts the acceptor and the workers.
 pub fn start(
     settings: config::Proxy,
     listener: std::net::TcpListener,
     plan: Arc<ArcSwap<Plan>>,
-    shards: &[Arc<Shard>],
+    shards: Shards<'_>,
     clock: Clock,
     local: LocalPages,
 ) -> Result<DataPlane, StartError> {
     let workers = settings.workers.max(1);
-    if shards.len() < workers {
-        return Err(StartError::Shards { workers, shards: shards.len() });
+    let least = shards.stable.len().min(shards.candidate.len());
+    if least < workers {
+        return Err(StartError::Shards { workers, shards: least });
     }
     let address = listener.local_addr().map_err(StartError::Listener)?;
     listener.set_nonblocking(true).map_err(StartError::Listener)?;
@@ -119,6 +133,7 @@ pub fn start(
         stop: CancellationToken::new(),
         cut: CancellationToken::new(),
         held: AtomicUsize::new(0),
+        in_flight: AtomicUsize::new(0),
         freed: Notify::new(),
         loads: (0..workers).map(|_| Load::default()).collect(),
     });
@@ -128,12 +143,12 @@ pub fn start(
     let mut ended = Vec::new();
     // From here on a failure drops it, which ends the threads that have started.
     let plane = |ended| DataPlane { address, control: Arc::clone(&control), ended: Mutex::new(ended) };
-    for (index, shard) in shards.iter().take(workers).enumerate() {
+    for (index, pair) in shards.stable.iter().zip(shards.candidate).take(workers).enumerate() {
         let seed = Seed {
             index,
             settings: Arc::clone(&settings),
             plan: Arc::clone(&plan),
-            shard: Arc::clone(shard),
+            shards: [Arc::clone(pair.0), Arc::clone(pair.1)],
             clock,
             local: Arc::clone(&local),
             control: Arc::clone(&control),
@@ -156,17 +171,33 @@ pub fn start(
 
 fn start_worker(
     seed: Seed,
-    accepted: mpsc::Receiver<Handoff>,
+    mut accepted: mpsc::Receiver<Handoff>,
 ) -> Result<oneshot::Receiver<usize>, StartError> {
     let name = format!("proxy-{}", seed.index);
     let runtime = runtime(&name)?;
     let (said, ended) = oneshot::channel();
     spawn(name, move || {
-        let cut = LocalSet::new().block_on(&runtime, worker::run(seed, accepted));
+        let cut = persistently(|| LocalSet::new().block_on(&runtime, worker::run(&seed, &mut accepted)));
         // Nobody may be asking any more.
         let _ = said.send(cut);
     })?;
     Ok(ended)
+}
+
+/// Runs `work` to its end, and again from its start where it panics: what it held is lost, what comes next is served.
+fn persistently<T>(mut work: impl FnMut() -> T) -> T {
+    loop {
+        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(&mut work)) {
+            Ok(done) => return done,
+            Err(_panic) => {
+                // The panic itself was told by the process's hook.
+                tracing::error!(
+                    "a worker of the data path failed and is started again; its connections are lost"
+                );
+                std::thread::sleep(RESTART_PAUSE);
+            }
+        }
+    }
 }
 
 fn start_acceptor(acceptor: accept::Acceptor, listener: std::net::TcpListener) -> Result<(), StartError> {
@@ -240,5 +271,21 @@ impl Drop for DataPlane {
     fn drop(&mut self) {
         self.control.stop.cancel();
         self.control.cut.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_panics_is_started_again() {
+        let mut starts = 0;
+        let done = persistently(|| {
+            starts += 1;
+            assert!(starts == 3, "the worker fails twice");
+            "served"
+        });
+        assert_eq!((done, starts), ("served", 3));
     }
 }

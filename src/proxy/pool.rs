@@ -1,54 +1,41 @@
-//! Idle connections to the app: one pool a worker, last in first out.
+//! Idle connections to the app: one pool a worker and arm, last in first out.
 //!
 //! The commonest harm a proxy does is to write on a kept connection in the moment when the app closes it. So a
 //! connection is used only well below the app's own limit, which is learnt: from `Keep-Alive: timeout=N`, and from the
 //! age at which the app was seen to close an idle one. What was seen is forgotten again, slowly: a worker that the app
-//! recycles closes its connections at any age, and one such close shall not cost a pool for good. A new connection on loopback costs a tenth of a millisecond;
-//! being stingy is cheap. The pool does not connect, and does not know what a request is.
+//! recycles closes its connections at any age, and one such close shall not cost a pool for good. A new connection on
+//! loopback costs a tenth of a millisecond; being stingy is cheap. The pool does not connect, and does not know what a
+//! request is.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::task::AbortHandle;
-
 use crate::clock::Clock;
-use crate::proxy::account::Progress;
-use crate::proxy::body::RequestBody;
-use crate::proxy::io::{Sink, Wire};
+use crate::proxy::socket::AppSocket;
 
-/// The read buffer of a connection to the app; a reply's head beyond it is a bad reply.
-const BUFFER_MAX: usize = 64 * 1024;
 /// Closes at a younger age are taken for an app that ends, not for its idle limit.
 const OBSERVED_AGE_MIN: Duration = Duration::from_millis(20);
 /// A request that must not be sent twice takes a connection that was idle for a quarter of the limit at most, and never
 /// for longer than this: before the limit is learnt, a quarter of the configured one may be too old.
 const CAREFUL_AGE_MAX: Duration = Duration::from_millis(50);
-
-/// An observed limit rises by one in so many parts with each sweep (a second): tenfold in five minutes.
+/// A connection that was idle for less is taken as it is; beyond, the kernel is asked whether the app has closed it.
+const ASKED_AGE_MIN_US: u64 = 1_000;
+/// An observed limit rises by one in so many parts each second: tenfold in five minutes.
 const FORGET: u64 = 128;
+/// How often that happens.
+const FORGET_EVERY_US: u64 = 1_000_000;
 
 /// A connection to the app. Dropped, it is closed at once: HTTP/1.1 has no other way to cancel.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) sender: SendRequest<RequestBody>,
-    wire: Arc<Wire>,
-    idle_since_us: Rc<Cell<Option<u64>>>,
+    pub(super) socket: AppSocket,
+    idle_since_us: u64,
     generation: u64,
-    driver: AbortHandle,
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
-
-/// The idle connections of one worker.
+/// The idle connections of one worker to one arm.
 #[derive(Debug)]
 pub(super) struct Pool {
     clock: Clock,
@@ -58,63 +45,64 @@ pub(super) struct Pool {
     configured_us: u64,
     /// What the app announced.
     announced_us: Cell<u64>,
-    /// Half the age at which it closed an idle connection; rises with every sweep.
+    /// Half the age at which it closed an idle connection; rises again with time.
     observed_us: Cell<u64>,
+    forgot_us: Cell<u64>,
     generation: Cell<u64>,
+    /// Woken when the app does something on an idle connection.
+    watcher: RefCell<Waker>,
 }
 
 impl Pool {
-    pub(super) fn new(clock: Clock, idle_limit: Duration, idle_max: usize) -> Self {
+    pub(super) fn new(clock: Clock, idle_limit: Duration, idle_max: usize) -> Rc<Self> {
         let configured_us = micros(idle_limit);
-        Self {
+        Rc::new(Self {
             clock,
             idle: RefCell::new(Vec::new()),
             idle_max,
             configured_us,
             announced_us: Cell::new(configured_us),
             observed_us: Cell::new(configured_us),
+            forgot_us: Cell::new(0),
             generation: Cell::new(0),
-        }
+            watcher: RefCell::new(Waker::noop().clone()),
+        })
     }
 
-    /// Speaks HTTP/1.1 on a new socket and drives it on this worker.
-    pub(super) async fn adopt(
-        self: &Rc<Self>,
-        stream: TcpStream,
-        generation: u64,
-    ) -> Result<Connection, hyper::Error> {
-        let (sink, wire) = Sink::new(stream);
-        let (sender, connection) =
-            http1::Builder::new().max_buf_size(BUFFER_MAX).handshake(TokioIo::new(sink)).await?;
-        let idle_since_us = Rc::new(Cell::new(None::<u64>));
-        let (pool, idle) = (Rc::clone(self), Rc::clone(&idle_since_us));
-        let driver = tokio::task::spawn_local(async move {
-            // Its error, if any, is the exchange's, and is handled there.
-            let _ = connection.with_upgrades().await;
-            if let Some(since_us) = idle.take() {
-                pool.saw_close(generation, pool.clock.micros().saturating_sub(since_us));
+    /// Watches the idle connections for closes by the app, for as long as it is polled.
+    pub(super) async fn watch(&self) {
+        std::future::poll_fn(|cx| {
+            if !self.watcher.borrow().will_wake(cx.waker()) {
+                *self.watcher.borrow_mut() = cx.waker().clone();
             }
-        });
-        Ok(Connection { sender, wire, idle_since_us, generation, driver: driver.abort_handle() })
+            let now_us = self.clock.micros();
+            let mut closed_us = None;
+            self.idle.borrow_mut().retain(|connection| {
+                let stirs = connection.socket.poll_stirs(cx).is_ready();
+                if stirs {
+                    let age_us = now_us.saturating_sub(connection.idle_since_us);
+                    closed_us = Some(closed_us.unwrap_or(age_us).min(age_us));
+                }
+                !stirs
+            });
+            if let Some(age_us) = closed_us {
+                self.saw_close(age_us);
+            }
+            Poll::<()>::Pending
+        })
+        .await;
     }
 
     /// The youngest usable idle connection. `careful`: for a request that must not be sent twice.
-    pub(super) async fn take(&self, generation: u64, careful: bool) -> Option<Connection> {
+    pub(super) fn take(&self, generation: u64, careful: bool) -> Option<Connection> {
         self.follow(generation);
-        if self.idle.borrow().is_empty() {
-            return None;
-        }
-        // The app's close may lie in the kernel, unseen: the drivers have their turn first.
-        tokio::task::yield_now().await;
-        tokio::task::yield_now().await;
+        let mut idle = self.idle.borrow_mut();
         let limit_us = self.limit_us();
         let age_max_us = if careful { (limit_us / 4).min(micros(CAREFUL_AGE_MAX)) } else { limit_us };
         let now_us = self.clock.micros();
-        let mut idle = self.idle.borrow_mut();
         while let Some(connection) = idle.pop() {
-            let age_us =
-                connection.idle_since_us.get().map_or(u64::MAX, |since| now_us.saturating_sub(since));
-            if connection.generation != generation || !connection.sender.is_ready() || age_us >= limit_us {
+            let age_us = now_us.saturating_sub(connection.idle_since_us);
+            if age_us >= limit_us {
                 continue;
             }
             if age_us >= age_max_us {
@@ -122,31 +110,47 @@ impl Pool {
                 idle.push(connection);
                 return None;
             }
-            connection.idle_since_us.set(None);
+            if age_us >= ASKED_AGE_MIN_US && !connection.socket.is_silent() {
+                continue;
+            }
             return Some(connection);
         }
         None
     }
 
-    fn put(&self, connection: Connection) {
+    fn put(&self, mut connection: Connection) {
         let mut idle = self.idle.borrow_mut();
-        if connection.generation == self.generation.get() && idle.len() < self.idle_max && self.limit_us() > 0
-        {
-            connection.idle_since_us.set(Some(self.clock.micros()));
+        if connection.generation != self.generation.get() || idle.len() >= self.idle_max {
+            return;
+        }
+        let watcher = self.watcher.borrow();
+        let mut cx = Context::from_waker(&watcher);
+        if self.limit_us() > 0 && connection.socket.poll_stirs(&mut cx).is_pending() {
+            connection.idle_since_us = self.clock.micros();
             idle.push(connection);
         }
     }
 
-    /// Closes what has been idle too long or was closed by the app.
+    /// Closes what has been idle too long.
     pub(super) fn sweep(&self, generation: u64) {
         self.follow(generation);
-        let observed_us = self.observed_us.get();
-        self.observed_us.set(self.configured_us.min(observed_us + observed_us / FORGET + 1));
-        let (now_us, limit_us) = (self.clock.micros(), self.limit_us());
-        self.idle.borrow_mut().retain(|c| {
-            !c.sender.is_closed()
-                && c.idle_since_us.get().is_some_and(|since| now_us.saturating_sub(since) < limit_us)
-        });
+        let now_us = self.clock.micros();
+        self.forget(now_us);
+        let limit_us = self.limit_us();
+        self.idle.borrow_mut().retain(|c| now_us.saturating_sub(c.idle_since_us) < limit_us);
+    }
+
+    fn forget(&self, now_us: u64) {
+        if now_us.saturating_sub(self.forgot_us.get()) >= FORGET_EVERY_US {
+            self.forgot_us.set(now_us);
+            let observed_us = self.observed_us.get();
+            self.observed_us.set(self.configured_us.min(observed_us + observed_us / FORGET + 1));
+        }
+    }
+
+    /// Closes all that is idle; whether there was any.
+    pub(super) fn empty(&self) -> bool {
+        !std::mem::take(&mut *self.idle.borrow_mut()).is_empty()
     }
 
     /// The app said that it keeps idle connections for `seconds`.
@@ -156,8 +160,8 @@ impl Pool {
         self.announced_us.set(self.configured_us.min(limit_us));
     }
 
-    fn saw_close(&self, generation: u64, age_us: u64) {
-        if generation == self.generation.get() && age_us >= micros(OBSERVED_AGE_MIN) {
+    fn saw_close(&self, age_us: u64) {
+        if age_us >= micros(OBSERVED_AGE_MIN) {
             self.observed_us.set(self.observed_us.get().min(age_us / 2));
         }
     }
@@ -183,39 +187,33 @@ pub(super) struct Lease {
     pool: Rc<Pool>,
     /// Whether it has served a request before.
     pub(super) reused: bool,
-    keep: bool,
 }
 
 impl Lease {
-    pub(super) fn new(pool: &Rc<Pool>, connection: Connection, reused: bool) -> Self {
-        connection.wire.begin();
-        Self { connection, pool: Rc::clone(pool), reused, keep: true }
+    /// An idle connection of `pool`.
+    pub(super) fn again(pool: &Rc<Pool>, connection: Connection) -> Self {
+        Self { connection, pool: Rc::clone(pool), reused: true }
     }
 
-    /// Sends requests on it.
-    pub(super) fn sender(&mut self) -> &mut SendRequest<RequestBody> {
-        &mut self.connection.sender
+    /// A connection that was just made.
+    pub(super) fn fresh(pool: &Rc<Pool>, socket: AppSocket, generation: u64) -> Self {
+        let connection = Connection { socket, idle_since_us: 0, generation };
+        Self { connection, pool: Rc::clone(pool), reused: false }
     }
 
-    /// Whether a byte of a reply has come.
-    pub(super) fn has_replied(&self) -> bool {
-        self.connection.wire.has_replied()
+    /// Its socket.
+    pub(super) fn socket(&mut self) -> &mut AppSocket {
+        &mut self.connection.socket
     }
 
-    /// It will not be used again after this request.
-    pub(super) fn spend(&mut self) {
-        self.keep = false;
+    /// Its socket, for good.
+    pub(super) fn into_socket(self) -> AppSocket {
+        self.connection.socket
     }
 
-    /// The whole reply was read: back to the pool, where that is safe.
-    pub(super) fn release(self, progress: &Progress) {
-        let good = self.keep
-            && progress.is_sent()
-            && !self.connection.wire.is_dead()
-            && self.connection.sender.is_ready();
-        if good {
-            self.pool.put(self.connection);
-        }
+    /// The exchange ended as it should and both sides can go on: back to the pool.
+    pub(super) fn release(self) {
+        self.pool.put(self.connection);
     }
 }
 
@@ -238,17 +236,19 @@ mod tests {
         assert_eq!(limit_after(|p| p.heard_timeout(5)), 1500);
         assert_eq!(limit_after(|p| p.heard_timeout(2)), 1000);
         assert_eq!(limit_after(|p| p.heard_timeout(1)), 0);
-        assert_eq!(limit_after(|p| p.saw_close(0, 100_000)), 50);
-        assert_eq!(limit_after(|p| p.saw_close(0, 10_000)), 1500);
-        assert_eq!(limit_after(|p| p.saw_close(7, 100_000)), 1500);
+        assert_eq!(limit_after(|p| p.saw_close(100_000)), 50);
+        assert_eq!(limit_after(|p| p.saw_close(10_000)), 1500);
     }
 
     #[test]
     fn one_early_close_does_not_cost_the_pool_for_good() {
         let swept = |seconds: usize| {
             limit_after(|p| {
-                p.saw_close(0, 30_000);
-                (0..seconds).for_each(|_| p.sweep(0));
+                p.saw_close(30_000);
+                for _ in 0..seconds {
+                    p.forgot_us.set(0);
+                    p.forget(FORGET_EVERY_US);
+                }
             })
         };
         assert_eq!(swept(0), 15);
@@ -260,7 +260,7 @@ mod tests {
     fn another_start_of_the_app_voids_what_was_learnt() {
         assert_eq!(
             limit_after(|p| {
-                p.saw_close(0, 100_000);
+                p.saw_close(100_000);
                 p.follow(1);
             }),
             1500

@@ -3,46 +3,37 @@
 //! Workers share nothing that is written on the way of a request but two counters of their own line. A panic in one
 //! connection's task ends that connection only.
 
-use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
+use tokio::io::AsyncRead;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config;
-use crate::engine::observation::{Method, Outcome, StatusClass};
-use crate::proxy::forward;
-use crate::proxy::io::Tap;
-use crate::proxy::plan::{LocalPages, Plan};
+use crate::engine::time::Time;
+use crate::proxy::buffer::{Buffer, Buffers};
+use crate::proxy::client;
+use crate::proxy::connect::Reached;
+use crate::proxy::plan::{Arm, LocalPages, Phase, Plan};
 use crate::proxy::pool::Pool;
-use crate::proxy::tunnel::Tunnel;
+use crate::proxy::split::mirror::Copies;
+use crate::proxy::split::{ArmId, Counter};
+use crate::proxy::watch::Watches;
 use crate::recorder::Shard;
 
-/// The read buffer and the write queue of a client's connection; a head beyond it is answered 431.
-const BUFFER_MAX: usize = 64 * 1024;
-/// How often idle connections to the app are looked through.
-const SWEEP: Duration = Duration::from_millis(250);
 /// When a connection is to end, requests that lie in the kernel are still read for this long.
 const LAST_READ: Duration = Duration::from_millis(200);
-/// After our end of a connection, what the client still sends is read and dropped for this long, and up to this many
-/// bytes: closing at once would reset the connection and destroy the reply on its way. Beyond, it is closed.
-const LINGER: Duration = Duration::from_secs(5);
-const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// The same, once the listener is closed.
-const LINGER_AT_STOP: Duration = Duration::from_millis(500);
+/// The length of a date in a head, as in `Sun, 06 Nov 1994 08:49:37 GMT`.
+const DATE_LEN: usize = 29;
 
 /// What all threads of the data path share.
 #[derive(Debug)]
@@ -55,6 +46,8 @@ pub(super) struct Control {
     pub(super) cut: CancellationToken,
     /// Requests that wait for the app, in all workers.
     pub(super) held: AtomicUsize,
+    /// Requests that are at the app, in all workers; counted where there is a limit.
+    pub(super) in_flight: AtomicUsize,
     /// A connection ended: the acceptor may have been waiting for it.
     pub(super) freed: Notify,
     pub(super) loads: Box<[Load]>,
@@ -100,7 +93,8 @@ pub(super) struct Seed {
     pub(super) index: usize,
     pub(super) settings: Arc<config::Proxy>,
     pub(super) plan: Arc<ArcSwap<Plan>>,
-    pub(super) shard: Arc<Shard>,
+    /// Of the stable arm and the candidate.
+    pub(super) shards: [Arc<Shard>; 2],
     pub(super) clock: Clock,
     pub(super) local: LocalPages,
     pub(super) control: Arc<Control>,
@@ -111,64 +105,158 @@ pub(super) struct Worker {
     index: usize,
     pub(super) settings: Arc<config::Proxy>,
     pub(super) plan: Arc<ArcSwap<Plan>>,
-    pub(super) shard: Arc<Shard>,
+    shards: [Arc<Shard>; 2],
     pub(super) clock: Clock,
     pub(super) local: LocalPages,
     pub(super) control: Arc<Control>,
-    pub(super) pool: Rc<Pool>,
-    /// The app was last reached on `::1`.
-    pub(super) loopback_v6: Cell<bool>,
+    pools: [Rc<Pool>; 2],
+    reached: [Reached; 2],
+    pub(super) buffers: Buffers,
+    pub(super) watches: Rc<Watches>,
     /// Connections are being ended by us, at a deadline.
     pub(super) cutting: Rc<Cell<bool>>,
+    date: Cell<[u8; DATE_LEN]>,
+    /// What went where, of requests and of their copies.
+    pub(super) chosen: Counter,
+    pub(super) mirrored: Counter,
+    pub(super) copies: Copies,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("index", &self.index).finish_non_exhaustive()
+    }
 }
 
 impl Worker {
-    fn new(seed: Seed) -> Self {
-        let pool = Pool::new(seed.clock, seed.settings.upstream_idle, seed.settings.upstream_idle_max);
+    fn new(seed: &Seed) -> Self {
+        let settings = &seed.settings;
+        let pool = || Pool::new(seed.clock, settings.upstream_idle, settings.upstream_idle_max);
         Self {
             index: seed.index,
-            settings: seed.settings,
-            plan: seed.plan,
-            shard: seed.shard,
+            settings: Arc::clone(settings),
+            plan: Arc::clone(&seed.plan),
+            shards: seed.shards.clone(),
             clock: seed.clock,
-            local: seed.local,
-            control: seed.control,
-            pool: Rc::new(pool),
-            loopback_v6: Cell::new(false),
+            local: Arc::clone(&seed.local),
+            control: Arc::clone(&seed.control),
+            pools: [pool(), pool()],
+            reached: Default::default(),
+            buffers: Buffers::default(),
+            watches: Rc::new(Watches::new(settings)),
             cutting: Rc::new(Cell::new(false)),
+            date: Cell::new(date(seed.clock.now())),
+            chosen: Counter::new(fastrand::u64(..)),
+            mirrored: Counter::new(fastrand::u64(..)),
+            copies: Copies::default(),
         }
     }
 
     pub(super) fn load(&self) -> &Load {
         &self.control.loads[self.index]
     }
+
+    /// Whether clients are to come back on other connections.
+    pub(super) fn is_draining(&self) -> bool {
+        self.control.draining.load(Ordering::Relaxed)
+    }
+
+    /// Where what belongs to no arm is counted.
+    pub(super) fn shard(&self) -> &Arc<Shard> {
+        self.shard_of(ArmId::Stable)
+    }
+
+    pub(super) fn shard_of(&self, arm: ArmId) -> &Arc<Shard> {
+        &self.shards[arm as usize]
+    }
+
+    pub(super) fn pool(&self, arm: ArmId) -> &Rc<Pool> {
+        &self.pools[arm as usize]
+    }
+
+    pub(super) fn reached(&self, arm: ArmId) -> &Reached {
+        &self.reached[arm as usize]
+    }
+
+    /// The arm as the plan has it; a candidate may have gone since it was chosen.
+    #[expect(clippy::unused_self, reason = "reads as what it is: the worker's view of a plan")]
+    pub(super) fn arm<'p>(&self, plan: &'p Plan, id: ArmId) -> Option<&'p Arm> {
+        match id {
+            ArmId::Stable => Some(&plan.stable),
+            ArmId::Candidate => plan.split.as_ref().map(|split| &split.candidate),
+        }
+    }
+
+    pub(super) fn phase(&self, id: ArmId) -> Phase {
+        self.arm(&self.plan.load(), id).map_or(Phase::Gone, |arm| arm.phase)
+    }
+
+    pub(super) fn generation(&self, id: ArmId) -> u64 {
+        self.arm(&self.plan.load(), id).map_or(0, |arm| arm.generation)
+    }
+
+    /// The date for replies that have none, to the second or so.
+    pub(super) fn date(&self) -> [u8; DATE_LEN] {
+        self.date.get()
+    }
+
+    /// Reads once. A buffer in which nothing lies is lent for the moment of the read only: who waits holds none.
+    pub(super) fn poll_fill(
+        &self,
+        buffer: &mut Buffer,
+        reader: &mut (impl AsyncRead + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<std::io::Result<usize>> {
+        if !buffer.is_lent() {
+            *buffer = self.buffers.buffer();
+        }
+        let read = buffer.poll_fill(reader, cx);
+        if read.is_pending() && buffer.is_empty() {
+            self.buffers.give(std::mem::take(buffer));
+        }
+        read
+    }
+
+    /// What is due once in a while.
+    fn sweep(&self, late_us: u64) {
+        self.watches.sweep();
+        self.shard().lag(late_us);
+        self.date.set(date(self.clock.now()));
+        for id in [ArmId::Stable, ArmId::Candidate] {
+            self.pool(id).sweep(self.generation(id));
+        }
+    }
 }
 
-/// What the requests of one client's connection share.
-pub(super) struct Line {
-    pub(super) worker: Rc<Worker>,
-    pub(super) peer: SocketAddr,
-    /// Whether the socket is to be reset instead of closed.
-    pub(super) reset: Arc<AtomicBool>,
-    /// What the connection becomes when HTTP has ended on it.
-    pub(super) tunnel: RefCell<Option<Tunnel>>,
+fn date(now: Time) -> [u8; DATE_LEN] {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(now.as_millis());
+    let text = httpdate::fmt_http_date(at);
+    let mut date = [b' '; DATE_LEN];
+    for (to, from) in date.iter_mut().zip(text.bytes()) {
+        *to = from;
+    }
+    date
 }
 
 /// Serves what is handed over until the acceptor has gone and all connections have ended, or the cut; says how many
 /// were cut.
-pub(super) async fn run(seed: Seed, mut accepted: mpsc::Receiver<Handoff>) -> usize {
+pub(super) async fn run(seed: &Seed, accepted: &mut mpsc::Receiver<Handoff>) -> usize {
     let worker = Rc::new(Worker::new(seed));
     let mut connections = JoinSet::new();
-    let mut sweep = tokio::time::interval(SWEEP);
+    let watchers: Vec<_> = worker.pools.iter().map(|pool| watch(Rc::clone(pool))).collect();
+    let turn = worker.watches.length();
+    let mut sweep = tokio::time::interval(turn);
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut due_us = worker.clock.micros();
     let cut = worker.control.cut.clone();
-    let mut accepting = true;
+    let mut stopped = std::pin::pin!(stopped(worker.control.stop.clone()));
+    let (mut accepting, mut closing) = (true, false);
     while accepting || !connections.is_empty() {
         tokio::select! {
             () = cut.cancelled() => break,
             handoff = accepted.recv(), if accepting => match handoff {
                 Some(handoff) => {
-                    connections.spawn_local(serve(Rc::clone(&worker), handoff));
+                    connections.spawn_local(client::serve(Rc::clone(&worker), handoff));
                 }
                 None => accepting = false,
             },
@@ -177,97 +265,32 @@ pub(super) async fn run(seed: Seed, mut accepted: mpsc::Receiver<Handoff>) -> us
                     tracing::error!(error = &error as &dyn std::error::Error, "connection task failed");
                 }
             }
-            _ = sweep.tick() => worker.pool.sweep(worker.plan.load().stable.generation),
+            _ = sweep.tick() => {
+                let now_us = worker.clock.micros();
+                worker.sweep(now_us.saturating_sub(due_us));
+                due_us = now_us + turn.as_micros() as u64;
+            }
+            () = &mut stopped, if !closing => {
+                closing = true;
+                worker.watches.close();
+            }
         }
     }
     worker.cutting.set(true);
     let left = connections.len();
     connections.shutdown().await;
+    for watcher in watchers {
+        watcher.abort();
+    }
     left
 }
 
-async fn serve(worker: Rc<Worker>, handoff: Handoff) {
-    let Handoff { stream, peer, place } = handoff;
-    let stream = match TcpStream::from_std(stream) {
-        Ok(stream) => stream,
-        Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "connection was not registered");
-            return;
-        }
-    };
-    // Without it small replies wait for acknowledgements: slower, not wrong.
-    let _ = stream.set_nodelay(true);
-    let reset = Arc::new(AtomicBool::new(false));
-    let tap = Tap::new(stream, Arc::clone(&reset));
-    let line = Rc::new(Line { worker, peer, reset, tunnel: RefCell::new(None) });
-    converse(&line, tap).await;
-    drop(place);
-}
-
-async fn converse(line: &Rc<Line>, tap: Tap) {
-    let worker = &line.worker;
-    let service = service_fn(|request| {
-        let line = Rc::clone(line);
-        async move { Ok::<_, Infallible>(forward::handle(line, request).await) }
-    });
-    let mut connection = http1::Builder::new()
-        .half_close(false)
-        .pipeline_flush(false)
-        .max_buf_size(BUFFER_MAX)
-        .max_header_size(BUFFER_MAX)
-        .timer(TokioTimer::new())
-        .header_read_timeout(worker.settings.idle_timeout)
-        .serve_connection(TokioIo::new(tap), service)
-        .with_upgrades();
-    let stop = &worker.control.stop;
-    let result = tokio::select! {
-        biased;
-        result = &mut connection => result,
-        () = stopped(stop) => {
-            Pin::new(&mut connection).graceful_shutdown();
-            (&mut connection).await
-        }
-    };
-    let unread = match result {
-        Ok(()) => true,
-        Err(error) if error.is_parse() => {
-            // hyper answered it; no service saw it.
-            worker.shard.refused(Method::Other, StatusClass::ClientError, Outcome::ClientFault);
-            true
-        }
-        Err(error) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, peer = %line.peer, "connection ended");
-            false
-        }
-    };
-    let tunnel = line.tunnel.take();
-    if let Some(tunnel) = tunnel {
-        tunnel.run().await;
-    } else if unread && let Some(parts) = connection.into_parts() {
-        linger(parts.io.into_inner(), stop).await;
-    }
+fn watch(pool: Rc<Pool>) -> tokio::task::AbortHandle {
+    tokio::task::spawn_local(async move { pool.watch().await }).abort_handle()
 }
 
 /// The stop, and a little later.
-async fn stopped(stop: &CancellationToken) {
+async fn stopped(stop: CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(LAST_READ).await;
-}
-
-async fn linger(mut tap: Tap, stop: &CancellationToken) {
-    let mut dropped = 0;
-    let mut buffer = [0; 8 * 1024];
-    let reading = async {
-        while let Ok(n @ 1..) = tap.stream().read(&mut buffer).await {
-            dropped += n;
-            if dropped > LINGER_BYTES_MAX {
-                break;
-            }
-        }
-    };
-    tokio::select! {
-        () = reading => {}
-        () = tokio::time::sleep(LINGER) => {}
-        () = async { stop.cancelled().await; tokio::time::sleep(LINGER_AT_STOP).await } => {}
-    }
 }

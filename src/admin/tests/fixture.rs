@@ -164,11 +164,8 @@ pub(crate) fn window(second: u64, requests: u64, failed: u64) -> Window {
         counts,
         latencies: Latencies::new(latencies),
         in_flight: 4,
-        answered: 0,
-        waiting: 0,
-        overdue: 0,
         arrived: requests,
-        stalled: false,
+        ..Window::default()
     }
 }
 

@@ -1,0 +1,3 @@
+//! What the codec promises, rule by rule.
+
+mod simple;
