@@ -70,8 +70,12 @@ pub(crate) const CASES: &[Case] = &[
     .knobs(Knobs { idle: Some("1s"), ..NONE }),
     script("E07.7", "a connection without a byte is closed without a word", Play::Ok, |s| {
         let (rest, end) = s.client().rest();
-        let word = if end == End::Silent { "stays open" } else { "closed" };
-        Verdict::of(rest.is_empty() && end != End::Silent, word)
+        let word = match end {
+            End::Silent => "stays open".to_owned(),
+            End::Fin | End::Reset if rest.is_empty() => "closed".to_owned(),
+            End::Fin | End::Reset => String::from_utf8_lossy(rest.get(9..12).unwrap_or(b"?")).into_owned(),
+        };
+        Verdict::of(word == "closed", word)
     })
     .knobs(Knobs { idle: Some("1s"), head: SHORT, ..NONE }),
     script("E08.1", "200 clients that never finish a head, and an honest one", Play::Ok, slowloris)
@@ -142,7 +146,8 @@ pub(crate) const CASES: &[Case] = &[
         let mut client = s.client();
         let reply = client.ask(b"GET / HTTP/1.1|Host: a|X-Request-Id: r1||");
         let word = code_of(reply.as_ref(), &client);
-        Verdict::of(reply.is_some_and(|r| r.head.has(b"x-request-id", b"r1")), word)
+        let comes_back = reply.is_some_and(|r| r.head.has(b"x-request-id", b"r1"));
+        Verdict::of(comes_back, if comes_back { word } else { format!("{word}, no X-Request-Id") })
     }),
 ];
 
