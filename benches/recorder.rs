@@ -4,12 +4,15 @@ use std::hint::black_box;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use outrigger::engine::observation::{Method, Outcome, StatusClass};
+use outrigger::engine::observation::{Method, Outcome};
 use outrigger::engine::time::Time;
-use outrigger::recorder::{Recorder, Shard};
+use outrigger::recorder::{Asked, Ended, Recorder, Shard, Traffic};
 
 /// More than one, so that not every latency falls into the bucket that is warm.
 const LATENCIES: usize = 1024;
+
+/// A path of usual length.
+const PATH: &[u8] = b"/api/v1/customers/184467/orders/0f6c1a9e";
 
 fn main() {
     divan::main();
@@ -22,9 +25,21 @@ fn latencies() -> Vec<u64> {
 }
 
 fn observe(shard: &Shard, now_us: u64, latency_us: u64) {
-    let ticket = shard.arrived_whole(now_us);
+    let asked = Asked { method: Method::Get, path: black_box(PATH), class: Traffic::User };
+    let ticket = shard.arrived(&asked, Some(now_us));
     shard.answered(&ticket, latency_us);
-    shard.end(ticket, Method::Get, StatusClass::Success, Outcome::Answered, now_us + latency_us);
+    shard.end(
+        ticket,
+        &Ended {
+            status: 200,
+            outcome: Outcome::Answered,
+            now_us: now_us + latency_us,
+            reached_us: Some(40),
+            total_us: Some(latency_us + 90),
+            retried: false,
+            is_stream: false,
+        },
+    );
 }
 
 /// A request from its arrival to its end, `LATENCIES` of them an iteration: divide by the items.

@@ -1,8 +1,8 @@
 //! The open window: what the data path writes and the agent seals each second.
 //!
 //! One shard a worker, each behind its own mutex and on its own cache lines: the worker is the only writer, so the lock is
-//! uncontended but for the moment of the seal. Sealing swaps the histogram for an empty one and copies the counters, so
-//! the data path never waits for whoever reads.
+//! uncontended but for the moment of the seal. Sealing swaps the histogram and the journal for empty ones and copies the
+//! counters, so the data path never waits for whoever reads.
 //!
 //! **What has not finished is not forgotten.** A hung app finishes nothing, and a histogram of finished requests would
 //! call it healthy. So each open request has a slot; at the seal, those that have waited for the app longer than the
@@ -13,18 +13,32 @@
 //! was noted of a slot already lies inside the lock, so that whoever comes first, the end or the seal, records, and the
 //! other does not.
 //!
+//! **Paths are grouped off the hot path.** A worker copies the path twice, into the request's place and at its end into the
+//! window's journal, both of which are memory that is used again. After the seal the journal is read and its paths become
+//! routes.
+//!
 //! It does not know what a latency means: the slow mark is set by the engine.
 
+mod journal;
+mod routing;
+mod slots;
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use crate::engine::baseline::LATENCY_US_RANGE;
 use crate::engine::observation::{Method, Outcome, StatusClass};
+use crate::engine::route::Routes;
 use crate::engine::time::Time;
-use crate::engine::window::{Count, Latencies, Window};
+use crate::engine::window::{Count, Latencies, Spread, Window};
+use crate::recorder::journal::{Asking, Journal};
+use crate::recorder::routing::Routing;
+use crate::recorder::slots::{Slot, Slots};
 
 const METHODS: usize = Method::ALL.len();
 const STATUSES: usize = StatusClass::ALL.len();
@@ -34,50 +48,54 @@ const OUTCOMES: usize = Outcome::ALL.len();
 /// latency then: without a baseline nobody knows what is slow, and the true latency, which is to become the baseline,
 /// comes when it is answered.
 pub const OVERDUE_DEFAULT: Duration = Duration::from_secs(10);
+/// A worker that was late by more than this was stalled, and the requests that it served waited for it and not for the
+/// app: such a window is no evidence.
+pub const LAG_MAX: Duration = Duration::from_millis(250);
 /// No slow mark is set.
 const UNSET: u64 = u64::MAX;
+
+/// What was asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The method.
+    pub method: Method,
+    /// The path, whatever bytes, without the query. What is beyond 256 bytes is not looked at.
+    pub path: &'a [u8],
+    /// By whom.
+    pub class: Traffic,
+}
+
+/// Who asked, as far as it matters for figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// Whoever the app is there for.
+    User,
+    /// The platform's health check, or a configured checker: kept out of all figures of users.
+    Health,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The status that the client was sent; 0: none.
+    pub status: u16,
+    /// How.
+    pub outcome: Outcome,
+    /// When.
+    pub now_us: u64,
+    /// How long the app's connection was waited for: the pool, the connect, the hold while it starts.
+    pub reached_us: Option<u64>,
+    /// From the head's first byte to the last byte of the reply; `None` where the client left, or it was a tunnel.
+    pub total_us: Option<u64>,
+    /// It was sent a second time.
+    pub retried: bool,
+    /// The reply was a stream: how long it took says nothing.
+    pub is_stream: bool,
+}
 
 /// An open request's place in its shard. Every ticket must be given back by [`Shard::end`].
 #[derive(Debug)]
 pub struct Ticket(u32);
-
-/// How far an open request is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Slot {
-    Free,
-    /// The request is on its way to the app.
-    Sending,
-    /// The app has the whole request and has not answered.
-    Waiting {
-        since_us: u64,
-    },
-    /// The reply's head came; what follows depends on the client's speed too.
-    Answered {
-        latency_us: u64,
-    },
-}
-
-impl Slot {
-    /// As one word: the kind in the lowest two bits. Times are cut to 62 bits, which is 146,000 years.
-    const fn word(self) -> u64 {
-        match self {
-            Self::Free => 0,
-            Self::Sending => 1,
-            Self::Waiting { since_us } => since_us << 2 | 2,
-            Self::Answered { latency_us } => latency_us << 2 | 3,
-        }
-    }
-
-    const fn of(word: u64) -> Self {
-        let us = word >> 2;
-        match word & 3 {
-            0 => Self::Free,
-            1 => Self::Sending,
-            2 => Self::Waiting { since_us: us },
-            _ => Self::Answered { latency_us: us },
-        }
-    }
-}
 
 /// What was recorded of an open request already.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -87,86 +105,74 @@ enum Noted {
     Age,
     /// That it was answered, and its latency if not its age before.
     Answer,
-}
-
-/// The first run of slots; each next one is twice as long.
-const FIRST_RUN: usize = 64;
-/// Runs of slots: four million in all, above every limit of connections.
-const RUNS: usize = 16;
-
-/// Slots that grow without moving, so that they can be read outside the lock.
-#[derive(Debug, Default)]
-struct Slots([OnceLock<Box<[AtomicU64]>>; RUNS]);
-
-impl Slots {
-    fn at(&self, ticket: u32) -> &AtomicU64 {
-        let place = ticket as usize + FIRST_RUN;
-        let run = (place / FIRST_RUN).ilog2() as usize;
-        let start = FIRST_RUN << run;
-        let slots = self.0[run].get_or_init(|| (0..start).map(|_| AtomicU64::new(0)).collect());
-        &slots[place - start]
-    }
-}
-
-/// What was asked.
-pub struct Asked<'a> {
-    pub method: Method,
-    pub path: &'a [u8],
-    pub class: Traffic,
-}
-/// Who asked.
-#[derive(Clone, Copy, PartialEq)]
-pub enum Traffic {
-    User,
+    /// Nothing will be: it is a health check.
     Health,
-}
-/// How it ended.
-pub struct Ended {
-    pub status: u16,
-    pub outcome: Outcome,
-    pub now_us: u64,
-    pub reached_us: Option<u64>,
-    pub total_us: Option<u64>,
-    pub retried: bool,
-    pub is_stream: bool,
 }
 
 /// One worker's share of the open window.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Shard {
-    methods: Mutex<std::collections::HashMap<u32, Method>>,
     open: Mutex<Open>,
     slots: Slots,
     slow_mark_us: AtomicU64,
+    lag_us: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Open {
     counts: [u32; METHODS * STATUSES * OUTCOMES],
     latency: Histogram<u32>,
-    arrived: u64,
-    answered: u64,
+    journal: Journal,
+    sums: Sums,
+    /// Open health checks.
+    checks: u64,
     /// What was recorded of each ticket ever given out.
     noted: Vec<Noted>,
+    /// And what it asked.
+    asking: Vec<Asking>,
     /// Tickets that came back.
     free: Vec<u32>,
+}
+
+/// What is only added up.
+#[derive(Debug, Default)]
+struct Sums {
+    arrived: u64,
+    answered: u64,
+    retried: u64,
+    health: u64,
+    reached: Spread,
+    total: Spread,
+}
+
+impl Sums {
+    fn add(&mut self, other: &Self) {
+        self.arrived += other.arrived;
+        self.answered += other.answered;
+        self.retried += other.retried;
+        self.health += other.health;
+        self.reached.merge(&other.reached);
+        self.total.merge(&other.total);
+    }
 }
 
 impl Shard {
     fn new() -> Self {
         Self {
-            methods: Mutex::default(),
             open: Mutex::new(Open {
                 counts: [0; METHODS * STATUSES * OUTCOMES],
                 latency: window_histogram(),
-                arrived: 0,
-                answered: 0,
+                journal: Journal::default(),
+                sums: Sums::default(),
+                checks: 0,
                 noted: Vec::new(),
+                asking: Vec::new(),
                 free: Vec::new(),
             }),
             slots: Slots::default(),
             slow_mark_us: AtomicU64::new(UNSET),
+            lag_us: AtomicU64::new(0),
         }
     }
 
@@ -174,27 +180,26 @@ impl Shard {
         self.open.lock().expect("no holder of this lock panics")
     }
 
-    /// A request's head was read and its body is still to be sent to the app.
-    pub fn arrived(&self, asked: &Asked<'_>, awaited: Option<u64>) -> Ticket {
-        let t = self.open(awaited.map_or(Slot::Sending, |since_us| Slot::Waiting { since_us }));
-        self.methods.lock().unwrap().insert(t.0, asked.method);
-        t
-    }
-    pub fn lag(&self, _us: u64) {}
-
-    /// A request without a body was read at `now_us` (microseconds of the process's clock): from here the app is
-    /// awaited.
-    pub fn arrived_whole(&self, now_us: u64) -> Ticket {
-        self.open(Slot::Waiting { since_us: now_us })
-    }
-
-    fn open(&self, slot: Slot) -> Ticket {
+    /// A request's head was read. `awaited_us`: the time (microseconds of the process's clock) where the app has the whole
+    /// request and is awaited from here on; `None`: something is still to be sent to it.
+    pub fn arrived(&self, asked: &Asked<'_>, awaited_us: Option<u64>) -> Ticket {
+        let slot = awaited_us.map_or(Slot::Sending, |since_us| Slot::Waiting { since_us });
         let mut open = self.lock();
-        open.arrived += 1;
         let ticket = open.free.pop().unwrap_or_else(|| {
             open.noted.push(Noted::Nothing);
+            open.asking.push(Asking::EMPTY);
             (open.noted.len() - 1) as u32
         });
+        match asked.class {
+            Traffic::User => {
+                open.sums.arrived += 1;
+                open.asking[ticket as usize].set(asked.method, asked.path);
+            }
+            Traffic::Health => {
+                open.checks += 1;
+                open.noted[ticket as usize] = Noted::Health;
+            }
+        }
         self.slots.at(ticket).store(slot.word(), Ordering::Release);
         Ticket(ticket)
     }
@@ -212,111 +217,162 @@ impl Shard {
         self.slots.at(ticket.0).store(Slot::Answered { latency_us }.word(), Ordering::Release);
     }
 
-    /// The request ended at `now_us`.
+    /// The request ended.
     ///
     /// A client that left an app which had kept it waiting beyond the slow mark is no error, but its wait is recorded:
     /// users flee slow apps, and dropping them would hide the slowness.
     pub fn end(&self, ticket: Ticket, ended: &Ended) {
-        let (status, outcome, now_us) = (StatusClass::of(ended.status), ended.outcome, ended.now_us);
-        let method = self.methods.lock().unwrap()[&ticket.0];
         let slot = self.slots.at(ticket.0);
-        let mut open = self.lock();
-        match Slot::of(slot.load(Ordering::Relaxed)) {
-            Slot::Answered { latency_us } => open.note_answer(ticket.0, latency_us),
-            Slot::Waiting { since_us } if outcome == Outcome::ClientAborted => {
-                let waited = now_us.saturating_sub(since_us);
-                if waited > self.slow_mark_us.load(Ordering::Relaxed) {
-                    open.note_age(ticket.0, waited);
+        let mut guard = self.lock();
+        let open = &mut *guard;
+        let at = ticket.0 as usize;
+        if open.noted[at] == Noted::Health {
+            open.sums.health += 1;
+            open.checks -= 1;
+        } else {
+            let latency_us = match Slot::of(slot.load(Ordering::Relaxed)) {
+                Slot::Answered { latency_us } => open.note_answer(ticket.0, latency_us),
+                Slot::Waiting { since_us } if ended.outcome == Outcome::ClientAborted => {
+                    let waited = ended.now_us.saturating_sub(since_us);
+                    let is_slow = waited > self.slow_mark_us.load(Ordering::Relaxed);
+                    is_slow.then(|| open.note_age(ticket.0, waited)).flatten()
                 }
+                Slot::Free | Slot::Sending | Slot::Waiting { .. } => None,
+            };
+            let asking = &open.asking[at];
+            open.journal.add(asking, ended.status, Some(ended.outcome), latency_us);
+            let method = asking.method;
+            open.sums.retried += u64::from(ended.retried);
+            if let Some(us) = ended.reached_us {
+                open.sums.reached.add(us);
             }
-            Slot::Free | Slot::Sending | Slot::Waiting { .. } => {}
+            if let (Some(us), false) = (ended.total_us, ended.is_stream) {
+                open.sums.total.add(us);
+            }
+            open.count(method, ended.status, ended.outcome);
         }
         slot.store(Slot::Free.word(), Ordering::Release);
-        open.noted[ticket.0 as usize] = Noted::Nothing;
+        open.noted[at] = Noted::Nothing;
         open.free.push(ticket.0);
-        open.count(method, status, outcome);
     }
 
     /// A request ended that never had a ticket: it was refused before it could be one.
     pub fn refused(&self, method: Method, status: u16, outcome: Outcome) {
-        let status = StatusClass::of(status);
         self.lock().count(method, status, outcome);
     }
 
-    fn seal(&self, now_us: u64, spare: &mut Histogram<u32>, into: &mut Sealed) {
+    /// The worker came `us` late to something that it had set itself a time for.
+    pub fn lag(&self, us: u64) {
+        self.lag_us.fetch_max(us, Ordering::Relaxed);
+    }
+
+    fn seal(&self, now_us: u64, spare: &mut Spare, into: &mut Sealed) {
         let slow_mark = self.slow_mark_us.load(Ordering::Relaxed);
         let overdue_us = if slow_mark == UNSET { micros(OVERDUE_DEFAULT) } else { slow_mark };
+        into.lag_us = into.lag_us.max(self.lag_us.swap(0, Ordering::Relaxed));
         let mut guard = self.lock();
         let open = &mut *guard;
         for ticket in 0..open.noted.len() as u32 {
+            if open.noted[ticket as usize] == Noted::Health {
+                continue;
+            }
             match Slot::of(self.slots.at(ticket).load(Ordering::Acquire)) {
                 Slot::Free | Slot::Sending => {}
-                Slot::Answered { latency_us } => open.note_answer(ticket, latency_us),
+                Slot::Answered { latency_us } => {
+                    let noted = open.note_answer(ticket, latency_us);
+                    open.note_open(ticket, noted);
+                }
                 Slot::Waiting { since_us } => {
                     let age = now_us.saturating_sub(since_us);
                     if age > slow_mark {
-                        open.note_age(ticket, age);
+                        let noted = open.note_age(ticket, age);
+                        open.note_open(ticket, noted);
                     }
                     into.waiting += 1;
                     into.overdue += u64::from(age > overdue_us);
                 }
             }
         }
-        std::mem::swap(&mut open.latency, spare);
+        std::mem::swap(&mut open.latency, &mut spare.latency);
+        std::mem::swap(&mut open.journal, &mut spare.journal);
         for (sum, count) in into.counts.iter_mut().zip(&mut open.counts) {
             *sum += u64::from(std::mem::take(count));
         }
-        into.arrived += std::mem::take(&mut open.arrived);
-        into.answered += std::mem::take(&mut open.answered);
-        into.in_flight += (open.noted.len() - open.free.len()) as u64;
+        into.sums.add(&std::mem::take(&mut open.sums));
+        into.in_flight += (open.noted.len() - open.free.len()) as u64 - open.checks;
     }
 }
 
 impl Open {
-    fn note_answer(&mut self, ticket: u32, latency_us: u64) {
+    /// The latency, where it is recorded now and was not before.
+    fn note_answer(&mut self, ticket: u32, latency_us: u64) -> Option<u64> {
         let noted = std::mem::replace(&mut self.noted[ticket as usize], Noted::Answer);
-        if noted == Noted::Nothing {
+        self.sums.answered += u64::from(noted != Noted::Answer);
+        (noted == Noted::Nothing).then(|| {
             self.latency.saturating_record(latency_us);
-        }
-        self.answered += u64::from(noted != Noted::Answer);
+            latency_us
+        })
     }
 
-    fn note_age(&mut self, ticket: u32, age_us: u64) {
+    fn note_age(&mut self, ticket: u32, age_us: u64) -> Option<u64> {
         let noted = &mut self.noted[ticket as usize];
-        if *noted == Noted::Nothing {
+        (*noted == Noted::Nothing).then(|| {
             *noted = Noted::Age;
             self.latency.saturating_record(age_us);
+            age_us
+        })
+    }
+
+    /// A latency of a request that goes on.
+    fn note_open(&mut self, ticket: u32, latency_us: Option<u64>) {
+        if latency_us.is_some() {
+            self.journal.add(&self.asking[ticket as usize], 0, None, latency_us);
         }
     }
 
-    fn count(&mut self, method: Method, status: StatusClass, outcome: Outcome) {
-        self.counts[(method.index() * STATUSES + status.index()) * OUTCOMES + outcome.index()] += 1;
+    fn count(&mut self, method: Method, status: u16, outcome: Outcome) {
+        let status = StatusClass::of(status).index();
+        self.counts[(method.index() * STATUSES + status) * OUTCOMES + outcome.index()] += 1;
     }
+}
+
+/// What is swapped for a shard's own at the seal.
+#[derive(Debug)]
+struct Spare {
+    latency: Histogram<u32>,
+    journal: Journal,
 }
 
 #[derive(Default)]
 struct Sealed {
     counts: Vec<u64>,
-    arrived: u64,
-    answered: u64,
+    sums: Sums,
     in_flight: u64,
     waiting: u64,
     overdue: u64,
+    lag_us: u64,
 }
 
 /// All shards, and the hand that seals them.
 #[derive(Debug)]
 pub struct Recorder {
     shards: Vec<Arc<Shard>>,
-    spare: Histogram<u32>,
+    spare: Spare,
+    routing: Routing,
     opened: Time,
 }
 
 impl Recorder {
-    /// `shards` open windows (at least one) that begin at `now`.
+    /// `shards` open windows (at least one) that begin at `now`, and nothing known of the routes.
     pub fn new(shards: usize, now: Time) -> Self {
+        Self::with_routes(shards, now, Routes::new(Vec::new()))
+    }
+
+    /// The same with what is known of the routes.
+    pub fn with_routes(shards: usize, now: Time, routes: Routes) -> Self {
         let shards = (0..shards.max(1)).map(|_| Arc::new(Shard::new())).collect();
-        Self { shards, spare: window_histogram(), opened: now }
+        let spare = Spare { latency: window_histogram(), journal: Journal::default() };
+        Self { shards, spare, routing: Routing::new(routes), opened: now }
     }
 
     /// The shards, one a worker.
@@ -335,26 +391,37 @@ impl Recorder {
     /// observed. `stalled`: the caller knows that the agent itself was late.
     pub fn seal(&mut self, now: Time, now_us: u64, stalled: bool) -> Window {
         let mut sealed = Sealed { counts: vec![0; METHODS * STATUSES * OUTCOMES], ..Sealed::default() };
-        let mut pairs = Vec::new();
+        let (mut pairs, mut unrouted) = (Vec::new(), 0);
+        self.routing.begin(now);
         for shard in &self.shards {
-            self.spare.reset();
+            self.spare.latency.reset();
+            self.spare.journal.clear();
             shard.seal(now_us, &mut self.spare, &mut sealed);
-            pairs.extend(
-                self.spare.iter_recorded().map(|v| (v.value_iterated_to(), v.count_at_value().into())),
-            );
+            let recorded = self.spare.latency.iter_recorded();
+            pairs.extend(recorded.map(|v| (v.value_iterated_to(), v.count_at_value().into())));
+            self.routing.add(&self.spare.journal);
+            unrouted += self.spare.journal.left_out();
         }
         let from = std::mem::replace(&mut self.opened, now);
+        let Sealed { counts: flat, sums, in_flight, waiting, overdue, lag_us } = sealed;
         Window {
             from,
             to: now,
-            counts: counts(&sealed.counts),
+            counts: counts(&flat),
             latencies: Latencies::new(pairs),
-            arrived: sealed.arrived,
-            answered: sealed.answered,
-            in_flight: sealed.in_flight,
-            waiting: sealed.waiting,
-            overdue: sealed.overdue,
-            stalled,
+            arrived: sums.arrived,
+            answered: sums.answered,
+            in_flight,
+            waiting,
+            overdue,
+            stalled: stalled || lag_us > micros(LAG_MAX),
+            lag_us,
+            routes: self.routing.windows(),
+            unrouted,
+            reached: Box::new(sums.reached),
+            total: Box::new(sums.total),
+            retried: sums.retried,
+            health: sums.health,
         }
     }
 }
@@ -376,142 +443,4 @@ fn window_histogram() -> Histogram<u32> {
 
 fn micros(d: Duration) -> u64 {
     u64::try_from(d.as_micros()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn recorder() -> Recorder {
-        let r = Recorder::new(2, Time::from_millis(0));
-        r.set_slow_mark(Duration::from_millis(100));
-        r
-    }
-
-    fn seal(r: &mut Recorder, at_ms: u64) -> Window {
-        r.seal(Time::from_millis(at_ms), at_ms * 1000, false)
-    }
-
-    #[test]
-    fn a_window_holds_what_ended_in_it_from_every_shard() {
-        let mut r = recorder();
-        for (i, shard) in r.shards().to_vec().iter().enumerate() {
-            let t = shard.arrived_whole(0);
-            shard.answered(&t, 5_000 * (i as u64 + 1));
-            shard.end(t, Method::Get, StatusClass::Success, Outcome::Answered, 6_000);
-        }
-        let w = seal(&mut r, 1000);
-        assert_eq!((w.ended(), w.judged(), w.failed(), w.arrived, w.in_flight), (2, 2, 0, 2, 0));
-        assert_eq!(w.latencies.count(), 2);
-        assert_eq!(w.latencies.slower_than(6_000), 1);
-        assert_eq!((w.from, w.to), (Time::from_millis(0), Time::from_millis(1000)));
-        assert_eq!(seal(&mut r, 2000).ended(), 0);
-    }
-
-    #[test]
-    fn slots_grow_without_moving_and_come_back() {
-        let mut r = recorder();
-        let shard = r.shards()[0].clone();
-        let tickets: Vec<_> = (0..1_000).map(|_| shard.arrived_whole(0)).collect();
-        assert_eq!(seal(&mut r, 50).in_flight, 1_000);
-        for ticket in tickets {
-            shard.answered(&ticket, 7);
-            shard.end(ticket, Method::Get, StatusClass::Success, Outcome::Answered, 60_000);
-        }
-        let w = seal(&mut r, 100);
-        assert_eq!((w.in_flight, w.answered, w.latencies.pairs()), (0, 1_000, [(7, 1_000)].as_slice()));
-    }
-
-    #[test]
-    fn the_latency_of_a_stream_is_recorded_while_it_goes_on() {
-        let mut r = recorder();
-        let shard = r.shards()[0].clone();
-        let t = shard.arrived_whole(0);
-        shard.answered(&t, 5_000);
-        let w = seal(&mut r, 1_000);
-        assert_eq!((w.waiting, w.in_flight, w.answered, w.latencies.count()), (0, 1, 1, 1));
-        shard.end(t, Method::Get, StatusClass::Success, Outcome::Answered, 9_000_000);
-        assert_eq!(seal(&mut r, 10_000).latencies.count(), 0);
-    }
-
-    /// Whatever a seal interleaves with, each request is counted once and its latency recorded once.
-    #[test]
-    fn a_seal_beside_the_worker_loses_and_doubles_nothing() {
-        const REQUESTS: u64 = 200_000;
-        let mut r = Recorder::new(1, Time::from_millis(0));
-        r.set_slow_mark(Duration::from_micros(2));
-        let shard = r.shards()[0].clone();
-        let worker = std::thread::spawn(move || {
-            for i in 0..REQUESTS {
-                let t = shard.arrived_whole(0);
-                shard.answered(&t, 1 + i % 3);
-                shard.end(t, Method::Get, StatusClass::Success, Outcome::Answered, 3);
-            }
-        });
-        let (mut ended, mut latencies, mut answered) = (0, 0, 0);
-        let mut at = 0;
-        loop {
-            let is_over = worker.is_finished();
-            at += 1;
-            let w = seal(&mut r, at);
-            ended += w.ended();
-            latencies += w.latencies.count();
-            answered += w.answered;
-            if is_over {
-                break;
-            }
-        }
-        worker.join().unwrap();
-        assert_eq!((ended, latencies, answered), (REQUESTS, REQUESTS, REQUESTS));
-    }
-
-    #[test]
-    fn a_hung_request_is_counted_once_while_it_hangs() {
-        let mut r = recorder();
-        let shard = r.shards()[0].clone();
-        let t = shard.arrived_whole(0);
-        let w = seal(&mut r, 1000);
-        assert_eq!((w.in_flight, w.waiting, w.overdue, w.latencies.slower_than(900_000)), (1, 1, 1, 1));
-        let w = seal(&mut r, 2000);
-        assert_eq!((w.overdue, w.latencies.count()), (1, 0));
-        shard.answered(&t, 2_500_000);
-        shard.end(t, Method::Get, StatusClass::Success, Outcome::Answered, 2_600_000);
-        let w = seal(&mut r, 3000);
-        assert_eq!((w.ended(), w.latencies.count(), w.in_flight), (1, 0, 0));
-    }
-
-    #[test]
-    fn without_a_slow_mark_a_long_poll_keeps_its_true_latency() {
-        let mut r = Recorder::new(1, Time::from_millis(0));
-        let shard = r.shards()[0].clone();
-        let t = shard.arrived_whole(0);
-        let w = seal(&mut r, 12_000);
-        assert_eq!((w.overdue, w.latencies.count()), (1, 0));
-        shard.answered(&t, 20_000_000);
-        shard.end(t, Method::Get, StatusClass::Success, Outcome::Answered, 20_000_000);
-        assert_eq!(seal(&mut r, 21_000).latencies.slower_than(19_000_000), 1);
-    }
-
-    #[test]
-    fn a_slow_upload_is_not_a_slow_app() {
-        let mut r = recorder();
-        let shard = r.shards()[0].clone();
-        let t = shard.arrived();
-        assert_eq!(seal(&mut r, 5000).latencies.count(), 0);
-        shard.sent(&t, 5_000_000);
-        assert_eq!(seal(&mut r, 5050).latencies.count(), 0);
-        assert_eq!(seal(&mut r, 5200).latencies.count(), 1);
-        shard.end(t, Method::Post, StatusClass::None, Outcome::ClientAborted, 5_300_000);
-    }
-
-    #[test]
-    fn a_client_that_fled_a_slow_app_leaves_its_wait_behind() {
-        let mut r = recorder();
-        let shard = r.shards()[0].clone();
-        let (quick, slow) = (shard.arrived_whole(0), shard.arrived_whole(0));
-        shard.end(quick, Method::Get, StatusClass::None, Outcome::ClientAborted, 50_000);
-        shard.end(slow, Method::Get, StatusClass::None, Outcome::ClientAborted, 150_000);
-        let w = seal(&mut r, 1000);
-        assert_eq!((w.ended(), w.judged(), w.latencies.count()), (2, 0, 1));
-    }
 }

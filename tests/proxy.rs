@@ -11,5 +11,9 @@ mod framing;
 mod harness;
 #[path = "proxy/lifecycle.rs"]
 mod lifecycle;
+#[path = "proxy/mirroring.rs"]
+mod mirroring;
+#[path = "proxy/splitting.rs"]
+mod splitting;
 #[path = "proxy/upstream.rs"]
 mod upstream;

@@ -13,13 +13,18 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::admin;
-use crate::agent::control::{Agent, AppPhase, INPUTS_MAX};
+use crate::admin::{self, AppView, ServiceView};
+use crate::agent::control::{Control, Decider, NEWS_MAX, Setup};
+use crate::agent::life::{Agent, AppPhase, text};
+use crate::agent::restart::Restarts;
 use crate::agent::{Error, Job, SOCKET_FILE, fingerprint};
-use crate::config::{Config, Origin, Setting};
+use crate::config::{Address, Config, Origin, Setting};
 use crate::engine::memory::Memory;
+use crate::engine::policy::Policy;
 use crate::engine::release::Release;
-use crate::engine::{Engine, Identity};
+use crate::engine::route::Routes;
+use crate::engine::time::Time;
+use crate::engine::{Effect, Engine, Identity};
 use crate::platform;
 use crate::prober::{Readiness, Target};
 use crate::proxy::{self, Arm, LocalPages, Phase, Plan, Upstream};
@@ -34,8 +39,19 @@ const BACKLOG: u32 = 4096;
 /// How long reading what is remembered may take at the start.
 const MEMORY_MAX: Duration = Duration::from_secs(5);
 
+/// How the engine is made.
+type MakeDecider = fn(Time, Identity, Policy, Memory) -> (Box<dyn Decider>, Vec<Effect>);
+
 /// Brings up the whole agent. On an error nothing is left running: what was bound or opened is dropped.
 pub(super) async fn start(job: Job) -> Result<Agent, Error> {
+    start_with(job, |now, identity, policy, memory| {
+        let (engine, effects) = Engine::start(now, identity, policy, memory);
+        (Box::new(engine), effects)
+    })
+    .await
+}
+
+pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Error> {
     let Job { loaded, command, env, clock } = job;
     let now = clock.now();
     let mut warnings = loaded.warnings;
@@ -46,65 +62,104 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
     let admin_listener = config.listen.admin.map(|a| bind("listen.admin", a)).transpose()?;
     let (store, memory) = remember(open_store(&config, &mut warnings)?, &config, &mut warnings).await?;
     let release = release(&config, &loaded.origins, &command, &env, boot, &mut warnings);
-    let identity = Identity { release, boot };
-    let (engine, effects) = Engine::start(now, identity, config.policy.clone(), memory);
+    let identity = Identity { release: release.clone(), boot };
+    let (engine, effects) = make(now, identity, config.policy.clone(), memory);
 
-    let recorder = Recorder::new(config.proxy.workers, now);
-    let (upstream, target) = upstream(&config)?;
-    let first = Plan::whole(Arm { upstream: upstream.clone(), generation: 0, phase: Phase::Starting });
-    let plan = Arc::new(ArcSwap::from_pointee(first));
+    let routes = Routes::new(config.proxy.routes.clone());
+    let recorder = Recorder::with_routes(config.proxy.workers, now, routes);
+    let (port, upstream, target) = upstream(&config)?;
+    let plan = first_plan(&upstream);
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let shared = Arc::new(admin::Shared::new(clock, config.admin.token.clone(), commands_in));
     let local = local_pages(Arc::clone(&shared), config.proxy.health_path.clone());
-    let data_path =
-        proxy::start(config.proxy.clone(), public, Arc::clone(&plan), recorder.shards(), clock, local)
-            .map_err(Error::DataPath)?;
+    // Nothing is recorded of a second app before there is one.
+    let candidate = Recorder::new(config.proxy.workers, now);
+    let shards = proxy::Shards { stable: recorder.shards(), candidate: candidate.shards() };
+    let data_path = proxy::start(config.proxy.clone(), public, Arc::clone(&plan), shards, clock, local)
+        .map_err(Error::DataPath)?;
 
     let shutdown = CancellationToken::new();
     let admin_address = serve_admin(admin_listener, &shared, &shutdown)?;
     serve_socket(&config, &store, &shared, &shutdown);
     let supervisor = Supervisor::start();
     let platform = build_platform(&config, &supervisor);
-    let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
-    let replica = config.service.replica.clone().unwrap_or_else(|| format!("boot-{boot:04x}"));
     say_what_hurts(&warnings);
-    announce(&config, &data_path, admin_address, engine.snapshot(now).release.as_str());
+    announce(&config, &data_path, admin_address, release.as_str());
 
-    let mut agent = Agent {
+    let (news_in, news) = mpsc::channel(NEWS_MAX);
+    let view = first_view(&upstream, !command.is_empty(), now);
+    let control = Control::new(Setup {
         clock,
         started: now,
+        service: service(&config, boot),
+        warnings,
+        engine,
+        recorder,
+        store: store.clone(),
+        platform,
+        shared: Arc::clone(&shared),
+        app: Arc::clone(&view),
+        news,
+        commands,
+    });
+    shared.update(control.live(now));
+    let mut agent = Agent {
+        clock,
         phase: AppPhase::Starting,
         phase_since: now,
         readiness: Arc::new(Readiness::new(target, config.app.ready_path.clone())),
         upstream: text(&upstream),
-        config,
         command,
-        replica,
-        warnings,
-        engine,
-        recorder,
+        port,
         plan,
         data_path: Arc::new(data_path),
         store,
-        platform,
         shared,
+        view,
         shutdown,
-        supervisor,
         app: None,
+        began: clock.uptime(),
+        restarts: Restarts::new(config.app.restart),
+        restarted: 0,
+        again: None,
         signals,
-        inputs_in,
-        inputs,
-        commands,
-        asking: false,
-        ordering: false,
-        sealed_us: clock.micros(),
-        pause_keeper: None,
+        reaper: Some(tokio::spawn(supervisor::reap(supervisor.own_children()))),
+        supervisor,
+        news: news_in,
+        control: None,
+        config,
     };
-    agent.shared.update(agent.live(now));
-    agent.start_app()?; // Before anything is written: a slow disk must not keep it waiting.
-    agent.perform(effects).await;
-    agent.shared.update(agent.live(clock.now()));
+    // Before anything is written: a slow disk must not keep it waiting.
+    agent.start_app().map_err(Error::Spawn)?;
+    agent.control = Some(tokio::spawn(control.run(effects)));
     Ok(agent)
+}
+
+fn first_plan(upstream: &Upstream) -> Arc<ArcSwap<Plan>> {
+    let arm = Arm { upstream: upstream.clone(), generation: 0, phase: Phase::Starting };
+    Arc::new(ArcSwap::from_pointee(Plan::whole(arm)))
+}
+
+/// The app before it was started.
+fn first_view(upstream: &Upstream, supervised: bool, now: Time) -> Arc<ArcSwap<AppView>> {
+    Arc::new(ArcSwap::from_pointee(AppView {
+        phase: admin::Phase::Starting,
+        supervised,
+        pid: None,
+        since: now,
+        upstream: text(upstream),
+        restarts: 0,
+        detail: None,
+    }))
+}
+
+fn service(config: &Config, boot: u16) -> ServiceView {
+    ServiceView {
+        name: config.service.name.clone(),
+        environment: config.service.environment.clone(),
+        replica: config.service.replica.clone().unwrap_or_else(|| format!("boot-{boot:04x}")),
+        version: env!("CARGO_PKG_VERSION"),
+    }
 }
 
 /// The release, and a warning when it cannot be known.
@@ -182,24 +237,29 @@ async fn remember(
     Ok((store, Memory::default()))
 }
 
-fn upstream(config: &Config) -> Result<(Upstream, Target), Error> {
-    if let Some(authority) = &config.app.upstream {
-        let authority = authority.clone();
-        return Ok((Upstream::Remote { authority: authority.clone() }, Target::Authority(authority)));
+/// The app's PORT, and where it is for the data path and for the question whether it is ready.
+fn upstream(config: &Config) -> Result<(u16, Upstream, Target), Error> {
+    let unix = |path: &Path| (Upstream::Unix { path: path.to_owned() }, Target::Socket(path.to_owned()));
+    match &config.app.upstream {
+        Some(Address::Authority(authority)) => {
+            let authority = authority.clone();
+            return Ok((0, Upstream::Remote { authority: authority.clone() }, Target::Authority(authority)));
+        }
+        Some(Address::Socket(path)) => {
+            let (upstream, target) = unix(path);
+            return Ok((0, upstream, target));
+        }
+        None => {}
     }
     let port = match config.app.port {
         Some(port) => port,
         None => supervisor::free_port().map_err(Error::FreePort)?,
     };
-    Ok((Upstream::Loopback { port }, Target::Loopback(port)))
-}
-
-fn text(upstream: &Upstream) -> String {
-    match upstream {
-        Upstream::Loopback { port } => format!("localhost:{port}"),
-        Upstream::Remote { authority } => authority.clone(),
-        Upstream::Unix { path } => format!("unix:{}", path.display()),
-    }
+    let (upstream, target) = match &config.app.socket {
+        Some(path) => unix(path),
+        None => (Upstream::Loopback { port }, Target::Loopback(port)),
+    };
+    Ok((port, upstream, target))
 }
 
 fn local_pages(shared: Arc<admin::Shared>, health_path: Option<String>) -> LocalPages {

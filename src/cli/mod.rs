@@ -6,6 +6,7 @@
 mod check;
 pub mod demo;
 pub mod explain;
+mod healthcheck;
 mod logs;
 pub mod read;
 mod run;
@@ -47,6 +48,8 @@ enum Command {
     Resume(read::Resume),
     /// Read the configuration, say what would run, and find every fault; changes nothing
     Check(check::CheckArgs),
+    /// Ask the agent in this container whether it is well, for HEALTHCHECK: exit code 0 if so
+    Healthcheck(healthcheck::HealthcheckArgs),
     /// The demo's own app
     #[command(hide = true)]
     DemoApp(demo::DemoAppArgs),
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => block_on(async { told(read::pause(&args).await) }),
         Command::Resume(args) => block_on(async { told(read::resume(&args).await) }),
         Command::Check(args) => check::check(&args),
+        Command::Healthcheck(args) => healthcheck::healthcheck(&args),
         Command::DemoApp(args) => block_on(async { ended(demo::run_app(args).await) }),
         Command::DemoLeash(args) => ended(Err(demo::run_leash(&args))),
     }

@@ -150,24 +150,25 @@ impl Reader {
     pub(super) fn list(&mut self, option: &'static str) -> Vec<String> {
         let remedy =
             r#"give a list of at most 64 texts, the program first, as in ["./roll-back.sh", "--now"]"#;
-        let parse = |value: &Value| {
-            let parsed = match value.plain() {
-                Some(text) => &file::list(text).ok_or("is not a list")?,
-                None => value,
-            };
-            let Value::List(items) = parsed else { return Err("is not a list") };
-            let text = |item: &Value| {
-                let text = item.text().filter(|text| text.len() <= ITEM_LEN_MAX && !text.contains('\0'));
-                text.map(str::to_owned).ok_or("holds something else than text of at most 4096 characters")
-            };
-            let items: Vec<String> = items.iter().map(text).collect::<Result<_, Wrong>>()?;
-            match items.first() {
-                Some(program) if program.is_empty() => Err("names no program"),
-                _ if items.len() > ITEMS_MAX => Err("is too long"),
-                _ => Ok(items),
-            }
+        let items = |value: &Value| {
+            let text =
+                |text: &str| (!text.contains('\0')).then(|| text.to_owned()).ok_or("holds a null character");
+            let items = items(value, ITEMS_MAX, text)?;
+            if items.first().is_some_and(String::is_empty) { Err("names no program") } else { Ok(items) }
         };
-        self.read(option, "[]".to_owned(), remedy, parse).unwrap_or_default()
+        self.read(option, "[]".to_owned(), remedy, items).unwrap_or_default()
+    }
+
+    /// A list of texts that `parse` makes something of.
+    pub(super) fn texts<T>(
+        &mut self,
+        option: &'static str,
+        items_max: usize,
+        remedy: &str,
+        parse: impl Fn(&str) -> Result<T, Wrong>,
+    ) -> Vec<T> {
+        let items = |value: &Value| items(value, items_max, &parse);
+        self.read(option, "[]".to_owned(), remedy, items).unwrap_or_default()
     }
 
     /// Where an option that was read stands.
@@ -278,4 +279,21 @@ impl Reader {
         self.known.insert(option, Setting { value: shown, default, origin });
         parsed.ok()
     }
+}
+
+/// The items of a list, as it stands in the file or in a variable.
+fn items<T>(value: &Value, most: usize, parse: impl Fn(&str) -> Result<T, Wrong>) -> Result<Vec<T>, Wrong> {
+    let parsed = match value.plain() {
+        Some(text) => &file::list(text).ok_or("is not a list")?,
+        None => value,
+    };
+    let Value::List(items) = parsed else { return Err("is not a list") };
+    if items.len() > most {
+        return Err("is too long");
+    }
+    let text = |item: &Value| {
+        let text = item.text().filter(|text| text.len() <= ITEM_LEN_MAX);
+        parse(text.ok_or("holds something else than text of at most 4096 characters")?)
+    };
+    items.iter().map(text).collect()
 }

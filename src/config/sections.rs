@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::environment::Surroundings;
-use crate::config::options::{Admin, App, Config, Listen, Log, Platform, Proxy, Service, Store};
+use crate::config::options::{
+    Admin, App, Config, Listen, Log, Platform, Proxy, Reach, Restart, Service, Store,
+};
 use crate::config::reader::Reader;
 use crate::config::units::{self, NAME_LEN_MAX, Wrong};
 use crate::config::value::{Origin, Value};
 use crate::engine::memory::CRASHES_MAX;
 use crate::engine::policy::{Mode, Policy};
 use crate::engine::release::Release;
+use crate::engine::route::{PATTERNS_MAX, Pattern};
 
 /// The data directory when nobody names one.
 const DIR: &str = ".outrigger";
@@ -75,13 +78,25 @@ fn listen(reader: &mut Reader) -> Listen {
 
 fn app(reader: &mut Reader) -> App {
     let port = reader.small("app.port", 0, 0, u16::MAX.into()) as u16;
+    let reaches = [("auto", Reach::Auto), ("app", Reach::App), ("group", Reach::Group)];
+    let restarts =
+        [("never", Restart::Never), ("on-failure", Restart::OnFailure), ("always", Restart::Always)];
     App {
         port: (port != 0).then_some(port),
-        upstream: reader.optional("app.upstream", URL_REMEDY, units::authority),
+        socket: reader.optional("app.socket", SOCKET_REMEDY, |value| units::socket(units::line(value, 256)?)),
+        upstream: reader.optional("app.upstream", UPSTREAM_REMEDY, units::upstream),
         ready_path: reader.parsed("app.ready_path", "off", PATH_REMEDY, units::path),
         drain: reader.duration("app.drain", DRAIN, "0s", "1h"),
+        signals: reader.choice("app.signals", &reaches),
+        restart: reader.choice("app.restart", &restarts),
+        keep_token: reader.truth("app.keep_token", false),
     }
 }
+
+const UPSTREAM_REMEDY: &str = "give a plain URL with nothing behind the port, such as \"http://127.0.0.1:3000\", or a \
+                               socket, such as \"unix:/run/app.sock\"";
+const SOCKET_REMEDY: &str =
+    "give the absolute path of a socket, at most 107 bytes long, such as \"/run/app.sock\"";
 
 const URL_REMEDY: &str = "give a plain URL with nothing behind the port, such as \"http://127.0.0.1:3000\"";
 const PATH_REMEDY: &str = "give a path that begins with /, or \"off\"";
@@ -117,8 +132,12 @@ fn proxy(reader: &mut Reader) -> Proxy {
         )),
         in_flight_max: size(reader.count("proxy.in_flight_max", d.in_flight_max as u64, 0, 1_000_000)),
         connections_max: size(reader.count("proxy.connections_max", d.connections_max as u64, 1, 1_000_000)),
+        routes: reader.texts("proxy.routes", PATTERNS_MAX, ROUTES_REMEDY, Pattern::parse),
     }
 }
+
+const ROUTES_REMEDY: &str =
+    r#"give a list of at most 100 paths, such as ["/users/{id}", "/files/{path...}"]"#;
 
 fn workers_by_cpu() -> usize {
     std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(WORKERS_BY_CPU_MAX))
@@ -279,6 +298,16 @@ pub(super) fn cross_check(reader: &mut Reader, config: &Config) {
             "the app cannot listen where the agent does; give app.port another port, or 0 for any free one",
         );
     }
+    require(
+        config.app.port.is_none() || config.app.socket.is_none(),
+        &["app.port", "app.socket"],
+        "the app listens on a port or on a socket; leave one of them out",
+    );
+    require(
+        config.app.upstream.is_none() || config.app.socket.is_none(),
+        &["app.upstream", "app.socket"],
+        "a socket is told to an app that the agent starts; for one that others run, give upstream = \"unix:/path\"",
+    );
     let command_is_missing =
         matches!(&config.platform, Platform::Command { roll_back, .. } if roll_back.is_empty());
     require(

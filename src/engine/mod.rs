@@ -15,6 +15,7 @@ pub mod policy;
 mod pursuit;
 pub mod record;
 pub mod release;
+pub mod route;
 pub mod snapshot;
 mod step;
 pub mod time;

@@ -179,11 +179,13 @@ pub enum Outcome {
     NotReady,
     /// The agent was draining.
     Draining,
+    /// The other app of a split was asked instead; what the client was sent is counted there.
+    Crossed,
 }
 
 impl Outcome {
     /// Every outcome, in the order of [`Outcome::index`].
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Answered,
         Self::AppError,
         Self::AppUnreachable,
@@ -197,6 +199,7 @@ impl Outcome {
         Self::StaleConnection,
         Self::NotReady,
         Self::Draining,
+        Self::Crossed,
     ];
 
     /// Position in [`Outcome::ALL`].
@@ -207,7 +210,7 @@ impl Outcome {
     /// To whom this ending is charged.
     pub const fn fault(self) -> Fault {
         match self {
-            Self::Answered => Fault::Nobody,
+            Self::Answered | Self::Crossed => Fault::Nobody,
             Self::AppError
             | Self::AppUnreachable
             | Self::AppBadReply
@@ -230,7 +233,8 @@ impl Outcome {
             | Self::Shed
             | Self::StaleConnection
             | Self::NotReady
-            | Self::Draining => false,
+            | Self::Draining
+            | Self::Crossed => false,
             Self::AppError
             | Self::AppUnreachable
             | Self::AppBadReply
@@ -255,6 +259,7 @@ impl Outcome {
             Self::StaleConnection => "stale_connection",
             Self::NotReady => "not_ready",
             Self::Draining => "draining",
+            Self::Crossed => "crossed",
         }
     }
 }

@@ -4,9 +4,11 @@
 //! unit in which evidence is weighed and stored. Counts are exact rather than moving averages so that a burst leads to
 //! the same verdict at any request rate, and so that a record can be judged again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::observation::{Fault, Method, Outcome, StatusClass};
+use crate::engine::route;
 use crate::engine::time::Time;
 
 /// The length of a tick.
@@ -81,6 +83,87 @@ impl Latencies {
     }
 }
 
+/// The upper bounds by which a [`Spread`] counts, in microseconds: 100 us to five minutes.
+pub const SPREAD_BOUNDS_US: [u64; 18] = [
+    100,
+    250,
+    500,
+    1_000,
+    2_500,
+    5_000,
+    10_000,
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    60_000_000,
+    300_000_000,
+];
+
+/// Durations counted by fixed bounds: for what is shown and not judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spread {
+    /// How many were not above each of [`SPREAD_BOUNDS_US`] but above the one before; the last ones are above all.
+    pub counts: [u64; SPREAD_BOUNDS_US.len() + 1],
+    /// Their sum.
+    pub sum_us: u64,
+}
+
+impl Spread {
+    /// One more.
+    pub fn add(&mut self, us: u64) {
+        self.counts[SPREAD_BOUNDS_US.partition_point(|&bound| bound < us)] += 1;
+        self.sum_us = self.sum_us.saturating_add(us);
+    }
+
+    /// All those of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        for (sum, count) in self.counts.iter_mut().zip(other.counts) {
+            *sum += count;
+        }
+        self.sum_us = self.sum_us.saturating_add(other.sum_us);
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+}
+
+/// Client errors that a broken release makes in storms, each counted by route.
+pub const WATCHED_STATUSES: [u16; 7] = [400, 401, 403, 404, 409, 422, 429];
+
+/// One route's share of a window. A window has at most [`route::GROUPS_MAX`] of them, those that were asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteWindow {
+    /// The method.
+    pub method: Method,
+    /// The route's label: no id and no token is in it.
+    pub route: Arc<str>,
+    /// Requests that ended.
+    pub ended: u64,
+    /// Of those, the ones that say something about the app's error rate.
+    pub judged: u64,
+    /// Of those, the ones that failed by the app's fault.
+    pub failed: u64,
+    /// Answers of the app with one of [`WATCHED_STATUSES`].
+    pub watched: [u64; WATCHED_STATUSES.len()],
+    /// The app's thinking times at two significant digits; as [`Window::latencies`] otherwise.
+    pub latencies: Latencies,
+}
+
+impl RouteWindow {
+    /// Whether it may ever be evidence: what has no route of its own is what scanners ask for.
+    pub fn is_judgeable(&self) -> bool {
+        &*self.route != route::OTHER
+    }
+}
+
 /// What was observed between two instants, about a second apart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Window {
@@ -105,6 +188,20 @@ pub struct Window {
     pub overdue: u64,
     /// The agent itself was stalled (its own timer came late): what it saw is not evidence about the app.
     pub stalled: bool,
+    /// By how much a worker of the data path was late at most.
+    pub lag_us: u64,
+    /// By route. Their sum is less than the whole by what was refused before it had a path, and by `unrouted`.
+    pub routes: Vec<RouteWindow>,
+    /// Requests that ended and are in no route's figures, because there were too many to keep the paths of.
+    pub unrouted: u64,
+    /// How long a connection to the app was waited for: the pool, the connect, the hold while it starts.
+    pub reached: Box<Spread>,
+    /// From a request's first byte to its reply's last; depends on the client's speed, too.
+    pub total: Box<Spread>,
+    /// Requests that were sent a second time.
+    pub retried: u64,
+    /// Health checks that ended; they are in no other figure.
+    pub health: u64,
 }
 
 impl Window {
@@ -184,6 +281,16 @@ mod tests {
         assert_eq!(l.slower_than(9), 7);
         assert_eq!(l.slower_than(10), 5);
         assert_eq!(l.slower_than(30), 0);
+    }
+
+    #[test]
+    fn a_duration_counts_at_the_first_bound_that_is_not_below_it() {
+        let mut spread = Spread::default();
+        [0, 100, 101, 300_000_000, 300_000_001].into_iter().for_each(|us| spread.add(us));
+        assert_eq!((spread.counts[0], spread.counts[1], spread.counts[17], spread.counts[18]), (2, 1, 1, 1));
+        let once = spread;
+        spread.merge(&once);
+        assert_eq!((spread.count(), spread.sum_us), (10, 1_200_000_404));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Behind an edge there are few, long and busy connections; spreading them by a hash of their addresses would leave
 //! workers idle. At the cap, connections wait in the kernel's backlog instead of being refused.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,6 +17,12 @@ use crate::proxy::worker::{Control, Handoff, Place};
 
 /// How many connections may be on their way to one worker; at the bound the acceptor waits.
 pub(super) const HANDOFFS_MAX: usize = 256;
+/// What a connection is told that comes when the process may open no more files.
+const NO_MORE_FILES: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    content-length: 27\r\ncache-control: no-store\r\nx-outrigger-error: agent-out-of-resources\r\nretry-after: 1\r\n\
+    connection: close\r\n\r\n503 agent out of resources\n";
+/// The errors that say so: EMFILE and ENFILE.
+const FILES_ERRORS: [i32; 2] = [24, 23];
 /// The wait after an accept that failed for want of files or memory, doubled up to the second; never a busy loop.
 const FAILED_WAIT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// How many connections are taken off the backlog when the listener closes; the kernel resets what is beyond.
@@ -55,6 +62,8 @@ impl Acceptor {
 
     async fn accept_all(&self, listener: &TcpListener) {
         let mut wait = FAILED_WAIT.0;
+        // Held back, so that a client can be told when there is nothing else left.
+        let mut spare = spare();
         loop {
             let accepted = tokio::select! {
                 () = self.control.stop.cancelled() => return,
@@ -69,6 +78,9 @@ impl Acceptor {
                 Err(error) => {
                     if wait == FAILED_WAIT.0 {
                         tracing::warn!(error = &error as &dyn std::error::Error, "accept failed");
+                    }
+                    if error.raw_os_error().is_some_and(|code| FILES_ERRORS.contains(&code)) {
+                        spare = turn_away(listener, spare).await;
                     }
                     tokio::select! {
                         () = self.control.stop.cancelled() => return,
@@ -99,6 +111,27 @@ impl Acceptor {
         // A worker takes connections until the acceptor has gone; without it the connection is closed.
         let _ = self.workers[least].send(handoff).await;
     }
+}
+
+/// A descriptor that is held for nothing else; without one the backlog must wait.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// Gives the spare descriptor to one connection for as long as it takes to turn it away.
+async fn turn_away(listener: &TcpListener, spare_file: Option<File>) -> Option<File> {
+    drop(spare_file?);
+    // Whoever takes the descriptor before us has it; then the backlog waits.
+    if let Ok(Ok((stream, _))) = tokio::time::timeout(FAILED_WAIT.0, listener.accept()).await
+        && let Ok(mut stream) = stream.into_std()
+    {
+        // A new socket's buffer takes so few bytes at once. What the client has sent is read, so that closing does not
+        // reset the connection under the reply.
+        let _ = stream.write_all(NO_MORE_FILES);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let _ = io::Read::read(&mut stream, &mut [0; 16 * 1024]);
+    }
+    spare()
 }
 
 /// The peer gave up before it was accepted: nothing is wrong with the listener.

@@ -1,14 +1,19 @@
 //! What must be remembered of a request until its reply, and the head that the app is sent.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use crate::engine::observation;
 use crate::engine::time::Time;
 use crate::proxy::account::{Account, method_of};
 use crate::proxy::client::Line;
+use crate::proxy::connect;
 use crate::proxy::h1::{self, Added, Framing, Request};
 use crate::proxy::plan::Phase;
-use crate::proxy::split::ArmId;
+use crate::proxy::split::{
+    self, ArmId, Body, Choice, Chosen, Facts, Failure, Scheme, Split, crossing, mirror,
+};
+use crate::proxy::worker::Worker;
 use crate::recorder::{self, Traffic};
 
 /// The host that the platform's health check names.
@@ -32,6 +37,10 @@ pub(super) struct Asked {
     pub(super) upgrades: bool,
     /// Where it goes.
     pub(super) arm: ArmId,
+    /// The cookie that its reply should set.
+    pub(super) cookie: Option<String>,
+    /// It may still go to the other app, where the plan says so.
+    pub(super) may_cross: bool,
 }
 
 impl Asked {
@@ -54,50 +63,96 @@ impl Asked {
     /// A field of the head that the app is sent.
     pub(super) fn field(&self, name: &str) -> Option<&[u8]> {
         let lines = self.head.split(|&b| b == b'\n').skip(1);
-        lines
-            .filter_map(|line| line.split_once_at(b':'))
-            .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, v)| v.trim_ascii())
+        let fields = lines.filter_map(|line| {
+            let colon = line.iter().position(|&b| b == b':')?;
+            Some((&line[..colon], line[colon + 1..].trim_ascii()))
+        });
+        let mut named = fields.filter(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()));
+        named.next().map(|(_, value)| value)
+    }
+
+    /// What the rules of a split look at.
+    fn as_crossing(&self) -> crossing::Asked<'_> {
+        let line = self.head.split(|&b| b == b'\r').next().unwrap_or_default();
+        let mut words = line.split(|&b| b == b' ');
+        let body = match self.framing {
+            Framing::None | Framing::Length(0) => Body::Empty,
+            Framing::Length(length) => Body::Length(length),
+            Framing::Chunked | Framing::Close => Body::Unknown,
+        };
+        crossing::Asked {
+            method: words.next().unwrap_or_default(),
+            path: words.next().unwrap_or_default(),
+            body,
+            is_upgrade: self.upgrades,
+            is_copy: self.field(mirror::MARK).is_some(),
+        }
+    }
+
+    /// Whether the candidate's failure is mended by the stable app.
+    pub(super) fn is_rescued(&self, split: &Split, failure: Failure) -> bool {
+        split::may_rescue(split, self.arm, &self.as_crossing(), failure)
+    }
+
+    /// Whether the other app is asked instead of passing on a reply with this status.
+    pub(super) fn is_asked_elsewhere(&self, split: &Split, status: u16) -> bool {
+        split::may_fall_back(split, self.arm, &self.as_crossing(), status)
+            || self.is_rescued(split, Failure::Status(status))
+    }
+
+    /// Sends it to the other app: the entry with the first is closed, and one with the other is opened. From then on it
+    /// crosses no more.
+    pub(super) fn cross(&mut self, worker: &Worker, status: u16, outcome: observation::Outcome) {
+        self.account.refuse(status, outcome);
+        self.arm = self.arm.other();
+        self.may_cross = false;
+        let crossing = self.as_crossing();
+        let path = crossing.path.split(|&b| b == b'?').next().unwrap_or_default();
+        let asked = recorder::Asked { method: self.method, path, class: Traffic::User };
+        let now_us = worker.clock.micros();
+        let whole = self.is_whole().then_some(now_us);
+        let shard = worker.shard_of(self.arm);
+        self.account = Account::open(shard, worker.clock, &worker.cutting, &asked, now_us, whole);
+    }
+
+    /// Sends a copy to the candidate, where the plan says so. Nobody waits for it.
+    fn mirror(&self, worker: &Rc<Worker>, split: &Split) {
+        let Some(rules) = &split.mirror else { return };
+        // A body would have to be gathered; what is safe seldom has one.
+        if !self.is_whole() || !split::should_mirror(split, self.arm, &self.as_crossing(), &worker.mirrored) {
+            return;
+        }
+        let Some(place) = worker.copies.begin() else { return };
+        let copy = mirror::copy_of(&self.head, rules);
+        let (worker, arm) = (Rc::clone(worker), split.candidate.clone());
+        tokio::task::spawn_local(async move {
+            if let Ok(socket) = connect::once(&worker, ArmId::Candidate, &arm).await {
+                let outcome = mirror::send_on(socket, copy).await;
+                tracing::trace!(?outcome, "copy of a request ended");
+            }
+            drop(place);
+        });
     }
 }
 
-trait SplitOnce {
-    fn split_once_at(&self, byte: u8) -> Option<(&[u8], &[u8])>;
-}
-
-impl SplitOnce for [u8] {
-    fn split_once_at(&self, byte: u8) -> Option<(&[u8], &[u8])> {
-        let at = self.iter().position(|&b| b == byte)?;
-        Some((&self[..at], &self[at + 1..]))
-    }
-}
-
-/// Opens the request's entry and renders the head for the app.
+/// Chooses the app, opens the request's entry, and renders the head for the app.
 pub(super) fn take(line: &Line, request: &Request<'_>, began_us: u64) -> Asked {
     let worker = &line.worker;
-    let arm = ArmId::Stable;
+    let plan = worker.plan.load();
+    let chosen = plan.split.as_ref().map(|split| choose(line, request, split));
+    let arm = chosen.map_or(ArmId::Stable, |chosen| chosen.arm);
     let method = method_of(request.method);
     let whole = matches!(request.framing, Framing::None | Framing::Length(0));
     // While the app starts, the wait for it is not its thinking time: that begins when the request is sent.
-    let awaited_us = (whole && worker.phase(arm) != Phase::Starting).then_some(began_us);
+    let starting = worker.arm(&plan, arm).is_some_and(|arm| arm.phase == Phase::Starting);
+    let awaited_us = (whole && !starting).then_some(began_us);
     let class = class_of(line, request, method);
     let asked = recorder::Asked { method, path: request.path(), class };
     let account =
         Account::open(worker.shard_of(arm), worker.clock, &worker.cutting, &asked, began_us, awaited_us);
-    let mut head = worker.buffers.text();
-    let id = (!request.has_request_id).then(|| request_id(worker.clock.now(), fastrand::u128(..)));
-    let added = Added {
-        request_id: id.as_ref().map(|id| id.as_slice()),
-        forwarded_for: (!request.has_forwarded_for).then(|| line.address().as_bytes()),
-        forwarded_proto: (!request.has_forwarded_proto).then_some(b"http"),
-        forwarded_host: request.host.filter(|_| !request.has_forwarded_host),
-        drop_cookie: None,
-        close: false,
-    };
-    h1::request_head(request, &added, request.upgrade.is_some(), &mut head);
-    Asked {
+    let asked = Asked {
         account,
-        head,
+        head: render(line, request),
         method,
         minor: request.minor,
         framing: request.framing,
@@ -105,7 +160,46 @@ pub(super) fn take(line: &Line, request: &Request<'_>, began_us: u64) -> Asked {
         expects_continue: request.expects_continue,
         upgrades: request.upgrade.is_some(),
         arm,
+        cookie: cookie(plan.split.as_ref(), chosen, request),
+        may_cross: plan.split.is_some(),
+    };
+    if let Some(split) = &plan.split {
+        asked.mirror(worker, split);
     }
+    asked
+}
+
+fn choose(line: &Line, request: &Request<'_>, split: &Split) -> Chosen {
+    let facts = Facts {
+        field: &|name| request.field(name),
+        cookie: &|name| request.cookie(name),
+        peer: line.peer.ip(),
+    };
+    split::choose(split, &facts, &line.worker.chosen)
+}
+
+/// The value of the `Set-Cookie` that the reply should carry.
+fn cookie(split: Option<&Split>, chosen: Option<Chosen>, request: &Request<'_>) -> Option<String> {
+    let (split, bucket) = (split?, chosen?.bucket?);
+    let Choice::Cookie { max_age } = split.choice else { return None };
+    let scheme = Scheme::of(request.field("x-forwarded-proto"));
+    Some(split::set_cookie(bucket, scheme, max_age))
+}
+
+fn render(line: &Line, request: &Request<'_>) -> Vec<u8> {
+    let worker = &line.worker;
+    let mut head = worker.buffers.text();
+    let id = (!request.has_request_id).then(|| request_id(worker.clock.now(), fastrand::u128(..)));
+    let added = Added {
+        request_id: id.as_ref().map(|id| id.as_slice()),
+        forwarded_for: (!request.has_forwarded_for).then(|| line.address().as_bytes()),
+        forwarded_proto: (!request.has_forwarded_proto).then_some(b"http"),
+        forwarded_host: request.host.filter(|_| !request.has_forwarded_host),
+        drop_cookie: Some(split::COOKIE),
+        close: false,
+    };
+    h1::request_head(request, &added, request.upgrade.is_some(), &mut head);
+    head
 }
 
 /// The platform's health check is in nobody's figures. It is known by its method, its host and where it comes from: a

@@ -74,7 +74,7 @@ pub(super) async fn fresh(worker: &Worker, id: ArmId) -> Result<Lease, Refusal> 
     loop {
         let plan = worker.plan.load_full();
         let arm = worker.arm(&plan, id).ok_or(Refusal::Unreachable)?;
-        let refusal = match attempt(worker, id, arm).await {
+        let refusal = match once(worker, id, arm).await {
             Ok(socket) => return Ok(Lease::fresh(worker.pool(id), socket, arm.generation)),
             Err(refusal) => refusal,
         };
@@ -104,7 +104,8 @@ pub(super) async fn fresh(worker: &Worker, id: ArmId) -> Result<Lease, Refusal> 
     }
 }
 
-async fn attempt(worker: &Worker, id: ArmId, arm: &Arm) -> Result<AppSocket, Refusal> {
+/// One try, without waiting for an app that is not there.
+pub(super) async fn once(worker: &Worker, id: ArmId, arm: &Arm) -> Result<AppSocket, Refusal> {
     let dialled = dial(worker, worker.reached(id), &arm.upstream);
     match tokio::time::timeout(worker.settings.connect_timeout, dialled).await {
         Ok(Ok(socket)) => Ok(socket),

@@ -23,6 +23,7 @@ use crate::proxy::pool::Lease;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::relay::{self, Relay, Relayed};
 use crate::proxy::socket::AppWriter;
+use crate::proxy::split;
 use crate::proxy::tunnel;
 use crate::proxy::watch::Late;
 use crate::proxy::worker::{Control, Worker};
@@ -50,6 +51,8 @@ enum Failure {
     Refused(Refusal),
     /// The client has gone.
     Left,
+    /// This status is not passed on: the other app is asked.
+    Elsewhere(u16),
 }
 
 /// A place among the requests that are at the app; given back when dropped.
@@ -76,11 +79,11 @@ impl Drop for InFlight<'_> {
 }
 
 /// Carries one request through.
-pub(super) async fn run(line: &Line, client: &mut Client<'_>, asked: Asked) -> After {
+pub(super) async fn run(line: &Line, client: &mut Client<'_>, mut asked: Asked) -> After {
     let worker = &line.worker;
     let place = InFlight::take(worker);
     let ended = match &place {
-        Some(_) => attempts(line, client, &asked).await,
+        Some(_) => across(line, client, &mut asked).await,
         None => Err(Failure::Refused(Refusal::TooManyInFlight)),
     };
     drop(place);
@@ -91,13 +94,47 @@ pub(super) async fn run(line: &Line, client: &mut Client<'_>, asked: Asked) -> A
         }
         Err(Failure::Left) => return After::Close,
         Err(Failure::Refused(refusal)) => refusal,
-        Err(Failure::Unsent | Failure::Silent) => Refusal::BadReply,
+        Err(Failure::Unsent | Failure::Silent | Failure::Elsewhere(_)) => Refusal::BadReply,
     };
     asked.account.refuse(refusal.status(), refusal.outcome_in(worker.phase(asked.arm)));
     // The rest of a body is not waited for, so nothing may follow it.
     let close = !asked.keep_alive || !asked.is_whole();
     let id = asked.field("x-request-id");
     refuse(line, client, refusal, asked.is_head(), id, close).await
+}
+
+/// Asks the chosen app, and the other one where the plan's split says so.
+async fn across(line: &Line, client: &mut Client<'_>, asked: &mut Asked) -> Result<After, Failure> {
+    let worker = &line.worker;
+    let ended = attempts(line, client, asked).await;
+    if !asked.may_cross {
+        return ended;
+    }
+    let plan = worker.plan.load_full();
+    let Some(split) = &plan.split else { return ended };
+    match ended {
+        Err(Failure::Elsewhere(status)) => {
+            let outcome = if status >= 500 { Outcome::AppError } else { Outcome::Crossed };
+            asked.cross(worker, status, outcome);
+            let elsewhere = attempts(line, client, asked).await;
+            if status >= 500 || !matches!(elsewhere, Err(Failure::Refused(_))) {
+                return elsewhere;
+            }
+            // Nobody else has it: what the first app said holds after all.
+            asked.cross(worker, 0, Outcome::Crossed);
+            attempts(line, client, asked).await
+        }
+        Err(Failure::Refused(refusal)) if asked.is_rescued(split, failure_of(refusal)) => {
+            asked.cross(worker, 0, refusal.outcome_in(split.candidate.phase));
+            attempts(line, client, asked).await
+        }
+        ended => ended,
+    }
+}
+
+fn failure_of(refusal: Refusal) -> split::Failure {
+    let unreached = [Refusal::Unreachable, Refusal::ConnectTimeout, Refusal::NotReady, Refusal::Draining];
+    if unreached.contains(&refusal) { split::Failure::Unreachable } else { split::Failure::NoReply }
 }
 
 async fn attempts(line: &Line, client: &mut Client<'_>, asked: &Asked) -> Result<After, Failure> {
@@ -137,8 +174,10 @@ async fn attempt(
     mut lease: Lease,
 ) -> Result<After, Failure> {
     let worker = &line.worker;
-    asked.account.reached(worker.clock.micros());
-    let relay = Relay::new(line, asked);
+    let now_us = worker.clock.micros();
+    asked.account.reached(now_us);
+    let wait = (!lease.reused).then(|| worker.waits.begin(now_us));
+    let relay = Relay::new(line, asked, wait);
     let mut answer = worker.buffers.buffer();
     let relayed = {
         let (reader, mut writer) = lease.socket().split();
@@ -150,7 +189,7 @@ async fn attempt(
     };
     let after = match relayed {
         Relayed::Whole { reusable, after } => {
-            if reusable {
+            if reusable && !worker.control.starving.keeps_none(|| worker.clock.micros()) {
                 lease.release();
             }
             Ok(after)
@@ -159,6 +198,7 @@ async fn attempt(
         Relayed::Silent => Err(Failure::Silent),
         Relayed::Failed(refusal) => Err(Failure::Refused(refusal)),
         Relayed::ClientLeft => Err(Failure::Left),
+        Relayed::Elsewhere(status) => Err(Failure::Elsewhere(status)),
         Relayed::Switched => {
             asked.account.end(Outcome::Answered);
             tunnel::run(line, client, lease.into_socket(), &mut answer).await;

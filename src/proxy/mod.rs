@@ -26,6 +26,7 @@ mod refusal;
 mod relay;
 mod socket;
 mod split;
+mod starving;
 mod tunnel;
 mod watch;
 mod worker;
@@ -44,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config;
 pub use crate::proxy::plan::{Arm, LocalPages, LocalRequest, Phase, Plan, Upstream};
-pub use crate::proxy::split::Split;
+pub use crate::proxy::split::{ArmId, Choice, Key, Mirror, Share, Split};
 use crate::proxy::worker::{Control, Handoff, Load, Seed};
 use crate::recorder::Shard;
 
@@ -103,18 +104,28 @@ pub struct DataPlane {
     ended: Mutex<Vec<oneshot::Receiver<usize>>>,
 }
 
-/// Starts the acceptor and the workers. `shards`: one a worker, in order.
+/// Where requests are recorded: one shard a worker, in order, for each of the two apps of a plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Shards<'a> {
+    /// Of the app that serves.
+    pub stable: &'a [Arc<Shard>],
+    /// Of the one beside it.
+    pub candidate: &'a [Arc<Shard>],
+}
+
+/// Starts the acceptor and the workers.
 pub fn start(
     settings: config::Proxy,
     listener: std::net::TcpListener,
     plan: Arc<ArcSwap<Plan>>,
-    shards: &[Arc<Shard>],
+    shards: Shards<'_>,
     clock: Clock,
     local: LocalPages,
 ) -> Result<DataPlane, StartError> {
     let workers = settings.workers.max(1);
-    if shards.len() < workers {
-        return Err(StartError::Shards { workers, shards: shards.len() });
+    let least = shards.stable.len().min(shards.candidate.len());
+    if least < workers {
+        return Err(StartError::Shards { workers, shards: least });
     }
     let address = listener.local_addr().map_err(StartError::Listener)?;
     listener.set_nonblocking(true).map_err(StartError::Listener)?;
@@ -124,6 +135,7 @@ pub fn start(
         cut: CancellationToken::new(),
         held: AtomicUsize::new(0),
         in_flight: AtomicUsize::new(0),
+        starving: Arc::default(),
         freed: Notify::new(),
         loads: (0..workers).map(|_| Load::default()).collect(),
     });
@@ -133,12 +145,12 @@ pub fn start(
     let mut ended = Vec::new();
     // From here on a failure drops it, which ends the threads that have started.
     let plane = |ended| DataPlane { address, control: Arc::clone(&control), ended: Mutex::new(ended) };
-    for (index, shard) in shards.iter().take(workers).enumerate() {
+    for (index, pair) in shards.stable.iter().zip(shards.candidate).take(workers).enumerate() {
         let seed = Seed {
             index,
             settings: Arc::clone(&settings),
             plan: Arc::clone(&plan),
-            shards: [Arc::clone(shard), Arc::clone(shard)],
+            shards: [Arc::clone(pair.0), Arc::clone(pair.1)],
             clock,
             local: Arc::clone(&local),
             control: Arc::clone(&control),

@@ -148,9 +148,9 @@ impl Pool {
         }
     }
 
-    /// Closes all that is idle; whether there was any.
-    pub(super) fn empty(&self) -> bool {
-        !std::mem::take(&mut *self.idle.borrow_mut()).is_empty()
+    /// Closes all that is idle.
+    pub(super) fn empty(&self) {
+        self.idle.borrow_mut().clear();
     }
 
     /// The app said that it keeps idle connections for `seconds`.
@@ -209,11 +209,6 @@ impl Lease {
     /// Its socket, for good.
     pub(super) fn into_socket(self) -> AppSocket {
         self.connection.socket
-    }
-
-    /// Where it came from.
-    pub(super) fn pool(&self) -> &Pool {
-        &self.pool
     }
 
     /// The exchange ended as it should and both sides can go on: back to the pool.

@@ -25,7 +25,9 @@ use crate::proxy::client;
 use crate::proxy::connect::Reached;
 use crate::proxy::plan::{Arm, LocalPages, Phase, Plan};
 use crate::proxy::pool::Pool;
-use crate::proxy::split::ArmId;
+use crate::proxy::split::mirror::Copies;
+use crate::proxy::split::{ArmId, Counter};
+use crate::proxy::starving::{Starving, Waits};
 use crate::proxy::watch::Watches;
 use crate::recorder::Shard;
 
@@ -47,6 +49,8 @@ pub(super) struct Control {
     pub(super) held: AtomicUsize,
     /// Requests that are at the app, in all workers; counted where there is a limit.
     pub(super) in_flight: AtomicUsize,
+    /// Whether kept connections are in the way of requests.
+    pub(super) starving: Arc<Starving>,
     /// A connection ended: the acceptor may have been waiting for it.
     pub(super) freed: Notify,
     pub(super) loads: Box<[Load]>,
@@ -115,6 +119,11 @@ pub(super) struct Worker {
     /// Connections are being ended by us, at a deadline.
     pub(super) cutting: Rc<Cell<bool>>,
     date: Cell<[u8; DATE_LEN]>,
+    /// What went where, of requests and of their copies.
+    pub(super) chosen: Counter,
+    pub(super) mirrored: Counter,
+    pub(super) copies: Copies,
+    pub(super) waits: Waits,
 }
 
 impl std::fmt::Debug for Worker {
@@ -141,6 +150,10 @@ impl Worker {
             watches: Rc::new(Watches::new(settings)),
             cutting: Rc::new(Cell::new(false)),
             date: Cell::new(date(seed.clock.now())),
+            chosen: Counter::new(fastrand::u64(..)),
+            mirrored: Counter::new(fastrand::u64(..)),
+            copies: Copies::default(),
+            waits: Waits::new(Arc::clone(&seed.control.starving)),
         }
     }
 
@@ -214,8 +227,13 @@ impl Worker {
         self.watches.sweep();
         self.shard().lag(late_us);
         self.date.set(date(self.clock.now()));
+        self.waits.sweep(self.clock.micros());
+        let keeps_none = self.control.starving.keeps_none(|| self.clock.micros());
         for id in [ArmId::Stable, ArmId::Candidate] {
             self.pool(id).sweep(self.generation(id));
+            if keeps_none {
+                self.pool(id).empty();
+            }
         }
     }
 }

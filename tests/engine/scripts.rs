@@ -401,3 +401,35 @@ fn a_release_that_comes_again_after_its_rollback_is_tried_anew() {
     let (again, said) = continue_with(again, "ready\n run 60s\n run 30s errors=50%");
     assert_eq!(again.kept.orders, 2, "{said:?}");
 }
+
+#[test]
+fn an_app_that_its_agent_starts_again_is_on_the_same_trial() {
+    check(
+        enforcing(),
+        "ready
+         run 60s
+         crash
+         run 2s rps=0
+         ready
+         run 60s",
+        "0s started known=false",
+    );
+}
+
+#[test]
+fn three_crashes_under_one_agent_are_a_crash_loop_too() {
+    check(
+        enforcing(),
+        "ready
+         run 20s
+         crash
+         ready
+         run 20s
+         crash
+         ready
+         run 20s
+         crash
+         ready",
+        "0s started known=false",
+    );
+}

@@ -114,7 +114,7 @@ fn pipelined_requests_are_answered_in_order() {
 fn our_own_pages_are_neither_counted_nor_proxied() {
     let (port, heads) = app_echoing();
     let rig = Rig::new(port);
-    assert_eq!(rig.ask("GET /own HTTP/1.1\r\n\r\n").text(), "own page");
+    assert_eq!(rig.ask("GET /own HTTP/1.1\r\nHost: a\r\n\r\n").text(), "own page");
     assert_eq!(rig.ask("GET /other HTTP/1.1\r\nHost: a\r\n\r\n").status(), "200");
     assert_eq!(heads.lock().unwrap().len(), 1);
     assert_eq!(rig.seen_after(1).arrived, 1);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use outrigger::clock::Clock;
 use outrigger::config;
 use outrigger::engine::observation::Outcome;
-use outrigger::proxy::{Arm, DataPlane, Drained, LocalPages, Phase, Plan, Upstream, start};
+use outrigger::proxy::{Arm, DataPlane, Drained, LocalPages, Phase, Plan, Shards, Upstream, start};
 use outrigger::recorder::Recorder;
 
 /// No wait in a test is longer.
@@ -59,7 +59,9 @@ impl Rig {
             (asked.path == "/own").then(|| http::Response::new(Bytes::from_static(b"own page")))
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let plane = start(settings, listener, Arc::clone(&plan), recorder.shards(), clock, local).unwrap();
+        let candidate = Recorder::new(settings.workers, clock.now());
+        let shards = Shards { stable: recorder.shards(), candidate: candidate.shards() };
+        let plane = start(settings, listener, Arc::clone(&plan), shards, clock, local).unwrap();
         Self { plane, plan, clock, seen: Mutex::new((recorder, Seen::default())) }
     }
 

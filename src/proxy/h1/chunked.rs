@@ -5,6 +5,7 @@
 
 use crate::proxy::h1::fields::{Class, Fields};
 use crate::proxy::h1::names::is_trailer;
+use crate::proxy::h1::scan::is_text;
 
 /// A size has so many digits at most, which a `u64` just holds.
 const DIGITS_MAX: u8 = 16;
@@ -94,18 +95,17 @@ impl Chunks {
     pub(in crate::proxy) fn next(&mut self, input: &[u8]) -> Result<Piece, BadChunk> {
         let mut taken = 0;
         loop {
-            match self.phase {
-                Phase::Ended => return Ok(Piece::End { taken }),
-                Phase::Data if taken < input.len() => {
-                    let here = input.len() - taken;
-                    let len = usize::try_from(self.left).map_or(here, |left| left.min(here));
-                    self.left -= len as u64;
-                    if self.left == 0 {
-                        self.phase = Phase::DataEnd;
-                    }
-                    return Ok(Piece::Data { taken, len });
+            if self.phase == Phase::Ended {
+                return Ok(Piece::End { taken });
+            }
+            if self.phase == Phase::Data && taken < input.len() {
+                let here = input.len() - taken;
+                let len = usize::try_from(self.left).map_or(here, |left| left.min(here));
+                self.left -= len as u64;
+                if self.left == 0 {
+                    self.phase = Phase::DataEnd;
                 }
-                _ => {}
+                return Ok(Piece::Data { taken, len });
             }
             let Some(&byte) = input.get(taken) else { return Ok(Piece::More { taken }) };
             taken += 1;
@@ -158,8 +158,7 @@ impl Chunks {
 
     fn extension(&mut self, byte: u8) -> Result<Phase, BadChunk> {
         self.extensions += 1;
-        let is_text = byte == b'\t' || (byte >= b' ' && byte != 0x7f);
-        if is_text && self.extensions <= EXTENSIONS_MAX {
+        if is_text(byte) && self.extensions <= EXTENSIONS_MAX {
             Ok(Phase::Extension)
         } else {
             Err(BadChunk::Extension)
@@ -190,9 +189,10 @@ impl Chunks {
 }
 
 fn parse(trailers: &[u8]) -> Result<Fields<'_>, BadChunk> {
+    let mut fields = Fields::new(trailers, 0);
     let classify = |name: &[u8], _: &[u8]| if is_trailer(name) { Class::Pass } else { Class::Drop };
-    match Fields::parse(trailers, 0, classify) {
-        Ok(Some(fields)) if fields.len() == trailers.len() => Ok(fields),
+    match fields.read(classify) {
+        Ok(true) if fields.len() == trailers.len() => Ok(fields),
         _ => Err(BadChunk::Trailers),
     }
 }

@@ -1,14 +1,13 @@
 //! The fields of a head or a trailer section, as spans of the input.
 //!
-//! httparse splits the lines; what it lets through beyond our rules is refused here. Each field gets a class from the
-//! caller, which says what rendering does with it. It does not know requests from replies.
-
-use httparse::{EMPTY_HEADER, Header, Status, parse_headers};
+//! A name is a token and stands right before its colon, a value is text, and a line ends in CRLF; there are no other
+//! lines. Each field gets a class from the caller, which says what rendering does with it. It does not know requests
+//! from replies.
 
 use crate::proxy::h1::names::is_nominated;
-use crate::proxy::h1::{FIELDS_MAX, HEAD_MAX};
+use crate::proxy::h1::{FIELDS_MAX, HEAD_MAX, scan};
 
-/// Room for the fields of nearly every message; making room for the most is several times the work of a whole head.
+/// The fields of nearly every message: spans of so many lie in place, those of more on the heap.
 const FEW: usize = 32;
 
 /// Why fields were refused.
@@ -52,6 +51,8 @@ struct Span {
     name_end: u16,
     value: u16,
     value_end: u16,
+    /// Behind the line's end.
+    end: u16,
     class: Class,
 }
 
@@ -63,10 +64,11 @@ pub(super) struct Fields<'b> {
     head: &'b [u8],
     /// Where the first line begins.
     first: usize,
-    /// Where the empty line begins.
-    end: usize,
+    /// Of them, those in `few`.
     count: usize,
-    spans: [Span; FIELDS_MAX],
+    few: [Span; FEW],
+    /// Bounded by [`FIELDS_MAX`].
+    more: Vec<Span>,
 }
 
 /// All lines of one name: how many there are, and the first.
@@ -102,78 +104,76 @@ pub(super) struct Line<'b> {
 }
 
 impl<'b> Fields<'b> {
-    /// Reads the fields that begin at `first`, up to and with the empty line; `None`: more bytes are needed. `input` is
-    /// [`HEAD_MAX`] bytes at most.
-    #[inline]
-    pub(super) fn parse(
-        input: &'b [u8],
-        first: usize,
+    /// None as yet; they begin at `first`. `input` is [`HEAD_MAX`] bytes at most.
+    pub(super) fn new(input: &'b [u8], first: usize) -> Self {
+        Fields { head: input, first, count: 0, few: [Span::default(); FEW], more: Vec::new() }
+    }
+
+    /// Reads them, up to and with the empty line. Whether it is there: otherwise more bytes are needed.
+    #[inline(never)]
+    pub(super) fn read(
+        &mut self,
         mut classify: impl FnMut(&'b [u8], &'b [u8]) -> Class,
-    ) -> Result<Option<Self>, BadFields> {
-        let mut few = [EMPTY_HEADER; FEW];
-        match parse_headers(&input[first..], &mut few) {
-            Ok(Status::Complete((length, parsed))) => {
-                Self::take(input, first, length, parsed, &mut classify).map(Some)
+    ) -> Result<bool, BadFields> {
+        let input = self.head;
+        let mut rest = &input[self.first..];
+        loop {
+            let (name, value) = rest.split_at(scan::token(rest));
+            let [b':', value @ ..] = value else { return self.end_at(rest, value) };
+            if name.is_empty() {
+                return Err(BadFields::Syntax);
             }
-            Ok(Status::Partial) => Ok(None),
-            Err(httparse::Error::TooManyHeaders) => Self::parse_many(input, first, &mut classify),
-            Err(_) => Err(BadFields::Syntax),
+            let value = without_blanks_before(value);
+            let (value, after) = value.split_at(scan::text(value));
+            let [b'\r', b'\n', after @ ..] = after else { return incomplete(after) };
+            // A line that ends where the longest head does leaves no room for the empty one: the caller refuses that.
+            let Ok(end) = u16::try_from(input.len() - after.len()) else { return Ok(false) };
+            let value_start = usize::from(end) - value.len() - 2;
+            let value = without_blanks_behind(value);
+            let start = input.len() - rest.len();
+            self.push(Span {
+                // All smaller than the end.
+                start: start as u16,
+                name_end: (start + name.len()) as u16,
+                value: value_start as u16,
+                value_end: (value_start + value.len()) as u16,
+                end,
+                class: classify(name, value),
+            })?;
+            rest = after;
         }
+    }
+
+    /// What begins at `rest` is the empty line, or else no line; `after` follows the token that `rest` begins with.
+    fn end_at(&mut self, rest: &[u8], after: &[u8]) -> Result<bool, BadFields> {
+        match rest {
+            [b'\r', b'\n', ..] => {
+                self.head = &self.head[..self.head.len() - rest.len() + 2];
+                Ok(true)
+            }
+            [b'\r'] => Ok(false),
+            _ if after.is_empty() => Ok(false),
+            _ => Err(BadFields::Syntax),
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, span: Span) -> Result<(), BadFields> {
+        if let Some(place) = self.few.get_mut(self.count) {
+            *place = span;
+            self.count += 1;
+            return Ok(());
+        }
+        self.push_more(span)
     }
 
     #[cold]
-    fn parse_many(
-        input: &'b [u8],
-        first: usize,
-        classify: &mut impl FnMut(&'b [u8], &'b [u8]) -> Class,
-    ) -> Result<Option<Self>, BadFields> {
-        let mut many = [EMPTY_HEADER; FIELDS_MAX];
-        match parse_headers(&input[first..], &mut many) {
-            Ok(Status::Complete((length, parsed))) => {
-                Self::take(input, first, length, parsed, classify).map(Some)
-            }
-            Ok(Status::Partial) => Ok(None),
-            Err(httparse::Error::TooManyHeaders) => Err(BadFields::TooMany),
-            Err(_) => Err(BadFields::Syntax),
+    fn push_more(&mut self, span: Span) -> Result<(), BadFields> {
+        if self.count + self.more.len() == FIELDS_MAX {
+            return Err(BadFields::TooMany);
         }
-    }
-
-    fn take(
-        input: &'b [u8],
-        first: usize,
-        length: usize,
-        parsed: &[Header<'b>],
-        classify: &mut impl FnMut(&'b [u8], &'b [u8]) -> Class,
-    ) -> Result<Self, BadFields> {
-        let head = &input[..first + length];
-        let mut fields = Fields {
-            head,
-            first,
-            end: head.len() - 1,
-            count: parsed.len(),
-            spans: [Span::default(); FIELDS_MAX],
-        };
-        let offset = |part: &[u8]| part.as_ptr().addr() - head.as_ptr().addr();
-        // httparse takes a lone LF for a line's end. Every name begins behind such an end: the byte before it is a CR.
-        let is_line = |at: usize| at == first || head.get(at.wrapping_sub(2)) == Some(&b'\r');
-        for (span, header) in fields.spans.iter_mut().zip(parsed) {
-            let start = offset(header.name.as_bytes());
-            let value = offset(header.value);
-            if !is_line(start) {
-                return Err(BadFields::Syntax);
-            }
-            *span = Span {
-                start: start as u16,
-                name_end: (start + header.name.len()) as u16,
-                value: value as u16,
-                value_end: (value + header.value.len()) as u16,
-                class: classify(header.name.as_bytes(), header.value),
-            };
-        }
-        // The same for the end of the last line and for the empty one.
-        let [.., b'\r', b'\n'] = head else { return Err(BadFields::Syntax) };
-        fields.end = head.len() - 2;
-        if is_line(fields.end) { Ok(fields) } else { Err(BadFields::Syntax) }
+        self.more.push(span);
+        Ok(())
     }
 
     /// How many bytes of the input were read, from its first on.
@@ -193,58 +193,83 @@ impl<'b> Fields<'b> {
 
     /// Where the empty line begins.
     pub(super) fn end(&self) -> usize {
-        self.end
+        self.head.len() - 2
     }
 
-    fn spans(&self) -> &[Span] {
-        &self.spans[..self.count]
-    }
-
-    fn field(&self, span: &Span) -> Field<'b> {
-        Field {
-            name: &self.head[usize::from(span.start)..usize::from(span.name_end)],
-            value: &self.head[usize::from(span.value)..usize::from(span.value_end)],
-        }
+    fn spans(&self) -> impl Iterator<Item = &Span> {
+        self.few[..self.count].iter().chain(&self.more)
     }
 
     /// All, as received.
     pub(super) fn iter(&self) -> impl Iterator<Item = Field<'b>> {
-        self.spans().iter().map(|span| self.field(span))
+        self.spans().map(|span| span.field(self.head))
     }
 
     /// The lines that are not just copied.
     pub(super) fn special(&self) -> impl Iterator<Item = Line<'b>> {
-        let spans = self.spans();
-        spans.iter().enumerate().filter(|(_, span)| span.class != Class::Pass).map(move |(i, span)| Line {
+        self.spans().filter(|span| span.class != Class::Pass).map(|span| Line {
             class: span.class,
-            field: self.field(span),
+            field: span.field(self.head),
             start: usize::from(span.start),
-            end: spans.get(i + 1).map_or(self.end, |next| usize::from(next.start)),
+            end: usize::from(span.end),
         })
     }
 
     /// The values of all lines of `class`.
     pub(super) fn of(&self, class: Class) -> impl Iterator<Item = &'b [u8]> {
-        self.spans().iter().filter(move |span| span.class == class).map(|span| self.field(span).value)
+        self.spans().filter(move |span| span.class == class).map(|span| span.field(self.head).value)
     }
 
     /// The value of the first line of that name.
     pub(super) fn get(&self, name: &str) -> Option<&'b [u8]> {
         let is_it = |span: &&Span| {
-            usize::from(span.name_end) - usize::from(span.start) == name.len()
-                && self.field(span).name.eq_ignore_ascii_case(name.as_bytes())
+            usize::from(span.name_end - span.start) == name.len()
+                && span.field(self.head).name.eq_ignore_ascii_case(name.as_bytes())
         };
-        self.spans().iter().find(is_it).map(|span| self.field(span).value)
+        self.spans().find(is_it).map(|span| span.field(self.head).value)
     }
 
     /// Leaves out what the `Connection` lines name.
     #[cold]
     pub(super) fn drop_nominated(&mut self) {
-        for i in 0..self.count {
-            let span = self.spans[i];
-            if span.class == Class::Pass && is_nominated(self.field(&span).name, self.of(Class::Connection)) {
-                self.spans[i].class = Class::Drop;
-            }
+        let is_out = |span: &Span| {
+            span.class == Class::Pass && is_nominated(span.field(self.head).name, self.of(Class::Connection))
+        };
+        let out: Vec<bool> = self.spans().map(is_out).collect();
+        let spans = self.few[..self.count].iter_mut().chain(&mut self.more);
+        for (span, _) in spans.zip(out).filter(|(_, out)| *out) {
+            span.class = Class::Drop;
         }
     }
+}
+
+impl Span {
+    #[inline]
+    fn field<'b>(&self, input: &'b [u8]) -> Field<'b> {
+        Field {
+            name: &input[usize::from(self.start)..usize::from(self.name_end)],
+            value: &input[usize::from(self.value)..usize::from(self.value_end)],
+        }
+    }
+}
+
+/// What follows a value is not yet the end of its line, or cannot be.
+fn incomplete(after: &[u8]) -> Result<bool, BadFields> {
+    if matches!(after, [] | [b'\r']) { Ok(false) } else { Err(BadFields::Syntax) }
+}
+
+#[inline]
+fn without_blanks_before(value: &[u8]) -> &[u8] {
+    // One space, nearly always.
+    let value = value.strip_prefix(b" ").unwrap_or(value);
+    let blanks = |value: &[u8]| value.iter().take_while(|&&b| b == b' ' || b == b'\t').count();
+    if matches!(value, [b' ' | b'\t', ..]) { &value[blanks(value)..] } else { value }
+}
+
+#[inline]
+fn without_blanks_behind(mut value: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }

@@ -13,6 +13,7 @@ mod names;
 mod render;
 mod reply;
 mod request;
+mod scan;
 #[cfg(test)]
 mod tests;
 

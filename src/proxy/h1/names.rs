@@ -3,6 +3,9 @@
 //! Connection-level fields end at each hop (RFC 9110, 7.6.1). A client must not be able to remove what the edge or we
 //! add by naming it in `Connection`, so those names are on a list of their own. It does not know where a field stands.
 
+use crate::proxy::h1::scan;
+use crate::proxy::h1::scan::is_token;
+
 /// How many names one message may nominate in its `Connection` lines; more are not looked at.
 const NOMINATED_MAX: usize = 64;
 
@@ -57,26 +60,12 @@ const NOT_IN_TRAILERS: [&[u8]; 21] = [
 ];
 const NOT_IN_TRAILERS_PREFIX: &[u8] = b"x-forwarded-";
 
-/// Which bytes a token is made of (RFC 9110, 5.6.2).
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        table[byte] = (byte as u8).is_ascii_alphanumeric();
-        byte += 1;
-    }
-    let others = b"!#$%&'*+-.^_`|~";
-    let mut i = 0;
-    while i < others.len() {
-        table[others[i] as usize] = true;
-        i += 1;
-    }
-    table
-};
-
-/// Whether `byte` may stand in a token.
-pub(super) fn is_token(byte: u8) -> bool {
-    TOKEN[usize::from(byte)]
+/// Whether `name`, a token, is `lower` but for case. Of the bytes of tokens, `b | 0x20` is a lower-case letter, a digit
+/// or a hyphen only for that one and its capital.
+#[inline]
+pub(super) fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+    let Ok(name) = <&[u8; N]>::try_from(name) else { return false };
+    name.iter().zip(lower).fold(0, |differ, (&a, &b)| differ | ((a | 0x20) ^ b)) == 0
 }
 
 /// Whether a nomination leaves `name` alone.
@@ -129,6 +118,11 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn add(&mut self, value: &[u8]) {
+        // What nearly all say.
+        if is(value, b"keep-alive") {
+            self.keep_alive = true;
+            return;
+        }
         for token in tokens(value) {
             match token.len() {
                 5 if token.eq_ignore_ascii_case(b"close") => self.close = true,
@@ -198,16 +192,10 @@ pub(super) fn is_host(host: &[u8]) -> bool {
             }
             &rest[end + 1..]
         }
-        _ => {
-            let is_name = |b: u8| {
-                b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'%' | b'!' | b'$')
-            };
-            let end = host.iter().position(|&b| !is_name(b)).unwrap_or(host.len());
-            if end == 0 {
-                return false;
-            }
-            &host[end..]
-        }
+        _ => match scan::host(host) {
+            0 => return false,
+            end => &host[end..],
+        },
     };
     match after {
         [] | [b':'] => true,

@@ -3,8 +3,8 @@
 //! Owns the rules of framing of replies. It does not know what the client is told.
 
 use crate::proxy::h1::fields::{BadFields, Class, Field, Fields, Lines};
-use crate::proxy::h1::names::{Coding, Connection, coding, length, tokens};
-use crate::proxy::h1::{Framing, HEAD_MAX, is_waiting};
+use crate::proxy::h1::names::{Coding, Connection, coding, is, length, tokens};
+use crate::proxy::h1::{Framing, HEAD_MAX, is_waiting, scan};
 
 /// Why a reply was refused. The connection that it came on is of no more use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,10 +78,12 @@ impl<'b> Reply<'b> {
         }
         let Some(line) = status_line(input)? else { return partial(input) };
         let mut noted = Noted::default();
-        let classify = |name: &'b [u8], value: &'b [u8]| noted.classify(name, value);
-        let Some(fields) = Fields::parse(input, line.end, classify)? else { return partial(input) };
+        let mut fields = Fields::new(input, line.end);
+        if !fields.read(|name, value| noted.classify(name, value))? {
+            return partial(input);
+        }
         *seen = 0;
-        noted.understand(&line, fields, to_head_request).map(Some)
+        Ok(Some(noted.understand(&line, fields, to_head_request)?))
     }
 
     /// The value of the first field of that name, which is in lower case.
@@ -123,11 +125,10 @@ fn status_line(input: &[u8]) -> Result<Option<StatusLine<'_>>, BadReply> {
     if input[..known] != VERSION[..known] {
         return Err(BadReply::Line);
     }
-    let is_end = |&b: &u8| (b < b' ' && b != b'\t') || b == 0x7f;
-    let Some(at) = input.iter().position(is_end) else { return Ok(None) };
-    match input.get(at..at + 2) {
-        Some(b"\r\n") => {}
-        None if input[at] == b'\r' => return Ok(None),
+    let at = scan::text(input);
+    match &input[at..] {
+        [b'\r', b'\n', ..] => {}
+        [] | [b'\r'] => return Ok(None),
         _ => return Err(BadReply::Line),
     }
     let [minor @ (b'0' | b'1'), b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', rest @ ..] =
@@ -163,43 +164,42 @@ struct Noted<'b> {
 impl<'b> Noted<'b> {
     #[inline]
     fn classify(&mut self, name: &'b [u8], value: &'b [u8]) -> Class {
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match (name.len(), name.first().map_or(0, |b| b | 0x20)) {
-            (4, b'd') if is(b"date") => {
+            (4, b'd') if is(name, b"date") => {
                 self.date = true;
                 Class::Pass
             }
-            (10, b'c') if is(b"connection") => {
+            (10, b'c') if is(name, b"connection") => {
                 self.connection.add(value);
                 Class::Connection
             }
-            (14, b'c') if is(b"content-length") => {
+            (14, b'c') if is(name, b"content-length") => {
                 self.lengths.add(value);
                 self.lengths_differ |= self.lengths.first != value;
                 if self.lengths.count == 1 { Class::Length } else { Class::Drop }
             }
-            (17, b't') if is(b"transfer-encoding") => {
+            (17, b't') if is(name, b"transfer-encoding") => {
                 self.codings.add(value);
                 Class::Coding
             }
-            (7, b'u') if is(b"upgrade") => {
+            (7, b'u') if is(name, b"upgrade") => {
                 self.upgrades.add(value);
                 Class::Upgrade
             }
-            (10, b'k') if is(b"keep-alive") => {
+            (10, b'k') if is(name, b"keep-alive") => {
                 self.keep_alive_timeout_s = self.keep_alive_timeout_s.or_else(|| timeout(value));
                 Class::Drop
             }
-            (11, b'r') if is(b"retry-after") => {
+            (11, b'r') if is(name, b"retry-after") => {
                 self.retry_after = true;
                 Class::Pass
             }
-            (13, b'c') if is(b"cache-control") => {
+            (13, b'c') if is(name, b"cache-control") => {
                 self.is_publicly_cacheable |= is_public(value);
                 Class::Pass
             }
-            (2, b't') if is(b"te") => Class::Drop,
-            (16, b'p') if is(b"proxy-connection") => Class::Drop,
+            (2, b't') if is(name, b"te") => Class::Drop,
+            (16, b'p') if is(name, b"proxy-connection") => Class::Drop,
             _ => Class::Pass,
         }
     }
@@ -253,11 +253,13 @@ impl<'b> Noted<'b> {
     }
 
     fn is_chunked(&self) -> Result<bool, BadReply> {
-        match (self.codings.count, coding(self.codings.first)) {
-            (0, _) => Ok(false),
-            (1, Coding::Chunked) => Ok(true),
-            (1, Coding::Unknown) => Err(BadReply::UnknownCoding),
-            _ => Err(BadReply::Framing),
+        if self.codings.count == 0 {
+            return Ok(false);
+        }
+        match self.codings.only().map_or(Coding::Bad, coding) {
+            Coding::Chunked => Ok(true),
+            Coding::Unknown => Err(BadReply::UnknownCoding),
+            Coding::Bad => Err(BadReply::Framing),
         }
     }
 }

@@ -3,8 +3,8 @@
 //! Owns the rules of targets, hosts and framing of requests. It does not know what is added on the way to the app.
 
 use crate::proxy::h1::fields::{BadFields, Class, Field, Fields, Lines};
-use crate::proxy::h1::names::{Coding, Connection, coding, is_host, is_token, is_twin, length, tokens};
-use crate::proxy::h1::{Framing, HEAD_MAX, TARGET_MAX, is_waiting};
+use crate::proxy::h1::names::{Coding, Connection, coding, is, is_host, is_twin, length, tokens};
+use crate::proxy::h1::{Framing, HEAD_MAX, TARGET_MAX, is_waiting, scan};
 
 /// Empty lines that are skipped before a request (RFC 9112, 2.2); one more is a bad request line.
 const EMPTY_LINES_MAX: usize = 4;
@@ -98,10 +98,12 @@ impl<'b> Request<'b> {
         }
         let Some(line) = request_line(input)? else { return partial(input) };
         let mut noted = Noted { is_absolute: line.authority.is_some(), ..Noted::default() };
-        let classify = |name: &'b [u8], value: &'b [u8]| noted.classify(name, value);
-        let Some(fields) = Fields::parse(input, line.end, classify)? else { return partial(input) };
+        let mut fields = Fields::new(input, line.end);
+        if !fields.read(|name, value| noted.classify(name, value))? {
+            return partial(input);
+        }
         *seen = 0;
-        noted.understand(line, fields).map(Some)
+        Ok(Some(noted.understand(line, fields)?))
     }
 
     /// The value of the first field of that name, which is in lower case.
@@ -155,21 +157,22 @@ fn request_line(input: &[u8]) -> Result<Option<RequestLine<'_>>, BadRequest> {
         }
     }
     let rest = &input[start..];
-    let Some(end) = rest.iter().position(|&b| !is_token(b)) else { return Ok(None) };
-    if end == 0 || rest[end] != b' ' {
-        return Err(BadRequest::Line);
+    let end = scan::token(rest);
+    match rest.get(end) {
+        Some(b' ') if end > 0 => {}
+        Some(_) => return Err(BadRequest::Line),
+        None => return Ok(None),
     }
     let (method, rest) = (&rest[..end], &rest[end + 1..]);
-    let is_end = |&b: &u8| b <= b' ' || b == 0x7f || b == b'#';
-    let end = rest.iter().position(is_end);
-    if end.unwrap_or(rest.len()) > TARGET_MAX {
+    let end = scan::target(rest);
+    if end > TARGET_MAX {
         return Err(BadRequest::TargetTooLong);
     }
-    let Some(end) = end else { return Ok(None) };
-    match rest[end] {
-        b' ' if end > 0 => {}
-        b' ' | b'\r' | b'\n' => return Err(BadRequest::Line),
-        _ => return Err(BadRequest::Target),
+    match rest.get(end) {
+        Some(b' ') if end > 0 => {}
+        Some(b' ' | b'\r' | b'\n') => return Err(BadRequest::Line),
+        Some(_) => return Err(BadRequest::Target),
+        None => return Ok(None),
     }
     let (target, rest) = (&rest[..end], &rest[end + 1..]);
     let Some(minor) = version(rest)? else { return Ok(None) };
@@ -244,44 +247,43 @@ struct Noted<'b> {
 impl<'b> Noted<'b> {
     #[inline]
     fn classify(&mut self, name: &'b [u8], value: &'b [u8]) -> Class {
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         match (name.len(), name.first().map_or(0, |b| b | 0x20)) {
-            (4, b'h') if is(b"host") => {
+            (4, b'h') if is(name, b"host") => {
                 self.hosts.add(value);
                 if self.is_absolute { Class::Host } else { Class::Pass }
             }
-            (6, b'c') if is(b"cookie") => Class::Cookie,
-            (10, b'c') if is(b"connection") => {
+            (6, b'c') if is(name, b"cookie") => Class::Cookie,
+            (10, b'c') if is(name, b"connection") => {
                 self.connection.add(value);
                 Class::Connection
             }
-            (14, b'c') if is(b"content-length") => {
+            (14, b'c') if is(name, b"content-length") => {
                 self.lengths.add(value);
                 Class::Length
             }
-            (17, b't') if is(b"transfer-encoding") => {
+            (17, b't') if is(name, b"transfer-encoding") => {
                 self.codings.add(value);
                 Class::Coding
             }
-            (2, b't') if is(b"te") => {
+            (2, b't') if is(name, b"te") => {
                 self.trailers |= tokens(value).any(|t| t.eq_ignore_ascii_case(b"trailers"));
                 Class::Te
             }
-            (6, b'e') if is(b"expect") => {
+            (6, b'e') if is(name, b"expect") => {
                 self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue");
                 Class::Expect
             }
-            (7, b'u') if is(b"upgrade") => {
+            (7, b'u') if is(name, b"upgrade") => {
                 self.upgrades.add(value);
                 Class::Upgrade
             }
-            (10, b'k') if is(b"keep-alive") => Class::Drop,
-            (14, b'h') if is(b"http2-settings") => Class::Drop,
-            (16, b'p') if is(b"proxy-connection") => Class::Drop,
-            (12, b'x') if is(b"x-request-id") => passed(&mut self.request_id),
-            (15, b'x') if is(b"x-forwarded-for") => passed(&mut self.forwarded_for),
-            (16, b'x') if is(b"x-forwarded-host") => passed(&mut self.forwarded_host),
-            (17, b'x') if is(b"x-forwarded-proto") => passed(&mut self.forwarded_proto),
+            (10, b'k') if is(name, b"keep-alive") => Class::Drop,
+            (14, b'h') if is(name, b"http2-settings") => Class::Drop,
+            (16, b'p') if is(name, b"proxy-connection") => Class::Drop,
+            (12, b'x') if is(name, b"x-request-id") => passed(&mut self.request_id),
+            (15, b'x') if is(name, b"x-forwarded-for") => passed(&mut self.forwarded_for),
+            (16, b'x') if is(name, b"x-forwarded-host") => passed(&mut self.forwarded_host),
+            (17, b'x') if is(name, b"x-forwarded-proto") => passed(&mut self.forwarded_proto),
             _ if is_twin(name) => Class::Drop,
             _ => Class::Pass,
         }

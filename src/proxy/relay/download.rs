@@ -15,6 +15,7 @@ use crate::proxy::plan::Phase;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::relay::{Gate, Relay, Relayed};
 use crate::proxy::socket::AppReader;
+use crate::proxy::split;
 use crate::proxy::watch::Late;
 
 /// Interim replies that are passed on before the reply; more are no reply.
@@ -37,6 +38,7 @@ enum Step {
     Interim,
     Final(Head),
     Switched,
+    Elsewhere(u16),
     Bad,
 }
 
@@ -109,6 +111,7 @@ impl Download<'_, '_, '_> {
             let step = if self.answer.is_empty() { Step::More } else { self.step(&mut seen) };
             match step {
                 Step::Final(head) => return Ok(head),
+                Step::Elsewhere(status) => return Err(Relayed::Elsewhere(status)),
                 Step::Bad => return Err(Relayed::Failed(Refusal::BadReply)),
                 Step::Interim if interims == INTERIM_MAX => return Err(Relayed::Failed(Refusal::BadReply)),
                 Step::Interim => {
@@ -149,7 +152,7 @@ impl Download<'_, '_, '_> {
             }
         })
         .await
-        .map(|read| read.unwrap_or(0))
+        .map(|read| read.inspect(|_| relay.heard()).unwrap_or(0))
     }
 
     /// Looks at what has come of a head.
@@ -180,6 +183,9 @@ impl Download<'_, '_, '_> {
                     h1::interim_head(&reply, self.out);
                 }
                 (Step::Interim, reply.len)
+            }
+            Ok(Some(reply)) if is_asked_elsewhere(relay, reply.status) => {
+                return Step::Elsewhere(reply.status);
             }
             Ok(Some(reply)) => (Step::Final(final_head(relay, &reply, self.out)), reply.len),
         };
@@ -311,7 +317,13 @@ fn final_head(relay: &Relay<'_>, reply: &Reply<'_>, out: &mut Vec<u8>) -> Head {
         asked.account.streams();
     }
     relay.has_head.set(true);
-    h1::reply_head(reply, &toward(framing, closes, relay, &worker.date()), out);
+    let cookie = asked.cookie.as_deref().filter(|_| {
+        split::may_set_cookie(reply.status, reply.fields().map(|field| (field.name, field.value)))
+    });
+    let date = worker.date();
+    let toward_client =
+        Toward { set_cookie: cookie.map(str::as_bytes), ..toward(framing, closes, relay, &date) };
+    h1::reply_head(reply, &toward_client, out);
     Head { framing: reply.framing, toward: framing, app_keeps: reply.keep_alive, closes, ends_as }
 }
 
@@ -320,10 +332,14 @@ fn toward<'t>(framing: Framing, close: bool, relay: &Relay<'_>, date: &'t [u8]) 
     Toward { framing, close, keep_alive_10: asked.minor == 0 && !close, date: Some(date), set_cookie: None }
 }
 
+fn is_asked_elsewhere(relay: &Relay<'_>, status: u16) -> bool {
+    let (asked, worker) = (relay.asked, &relay.line.worker);
+    asked.may_cross
+        && worker.plan.load().split.as_ref().is_some_and(|split| asked.is_asked_elsewhere(split, status))
+}
+
 fn switches_as_asked(relay: &Relay<'_>, reply: &Reply<'_>) -> bool {
-    let Some(asked) = relay.asked.field("upgrade").filter(|_| relay.asked.upgrades) else { return false };
-    let Some(chosen) = reply.upgrade else { return false };
-    asked.split(|&b| b == b',').any(|one| one.trim_ascii().eq_ignore_ascii_case(chosen))
+    relay.asked.upgrades && relay.asked.field("upgrade").is_some_and(|asked| reply.switches_to(asked))
 }
 
 fn outcome_of(reply: &Reply<'_>, phase: Phase) -> Outcome {
