@@ -288,8 +288,8 @@ fn haproxy(front: u16, app: u16, knobs: &Knobs) -> String {
             limits.push_str(&format!("    {name} {value}\n"));
         }
     }
-    // With few files it works out itself how many connections that allows.
-    let connections = if knobs.files.is_none() { "maxconn 2000" } else { "" };
+    // It does not start if its connections could need more files than it may have.
+    let connections = if knobs.files.is_none() { "maxconn 2000" } else { "maxconn 20" };
     let text = HAPROXY.replace("# CONNECTIONS", connections);
     fill(&text, Path::new(""), front, app, &limits)
 }
