@@ -95,7 +95,8 @@ pub(crate) const CASES: &[Case] = &[
     script("E05.5", "more than may be held: 503 at once", Play::Ok, held_max)
         .stands(Stand::Later)
         .knobs(Knobs { hold: Some("20s"), held_max: Some("1"), ..Knobs::NONE }),
-    script("E05.6", "refused after it had been ready: 503 with Retry-After", Play::Ok, refuses_later),
+    script("E05.6", "refused after it had been ready: 503 with Retry-After", Play::Ok, refuses_later)
+        .varies(),
     script("E13.1", "an app that serves one connection at a time, four clients", Play::Ok, single)
         .stands(Stand::Single)
         .varies()
