@@ -50,8 +50,9 @@ use case::Case;
 use subject::Kind;
 use table::Measured;
 
-/// Cases that run side by side, each with a proxy of its own: they wait more than they work.
+/// Cases that run side by side, each with a proxy of its own: they wait more than they work, with the peers most of all.
 const SIDE_BY_SIDE: usize = 8;
+const PEERS_SIDE_BY_SIDE: usize = 16;
 
 /// All cases, in the order of the table.
 fn cases() -> Vec<&'static Case> {
@@ -81,10 +82,11 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn measure(cases: &[&'static Case], kind: Kind) -> Measured {
+    let threads = if kind == Kind::Outrigger { SIDE_BY_SIDE } else { PEERS_SIDE_BY_SIDE };
     let left = Mutex::new(cases.iter());
     let measured = Mutex::new(Measured::new());
     std::thread::scope(|scope| {
-        for _ in 0..SIDE_BY_SIDE {
+        for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let next = left.lock().expect("no holder of this lock panics").next();

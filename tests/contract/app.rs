@@ -266,6 +266,7 @@ impl App {
                     break;
                 }
                 if shared.lock().stalled {
+                    shared.change(|s| *s.cues.entry("stalled").or_default() += 1);
                     shared.until_stopped();
                     break;
                 }
@@ -282,8 +283,10 @@ impl App {
     /// Accepts no more and fills the queue, until a connect gets no answer.
     pub(crate) fn stall(&mut self) {
         self.shared.change(|s| s.stalled = true);
+        let woken = TcpStream::connect(self.address).ok();
+        self.wait("stalled", 1);
         let knock = || TcpStream::connect_timeout(&self.address, Duration::from_millis(200)).ok();
-        self.queued = std::iter::from_fn(knock).take(QUEUE_MAX).collect();
+        self.queued = woken.into_iter().chain(std::iter::from_fn(knock).take(QUEUE_MAX)).collect();
     }
 
     pub(crate) fn arrivals(&self) -> Vec<Arrival> {

@@ -52,7 +52,7 @@ pub(crate) const CASES: &[Case] = &[
     ]),
     script("C04.1", "a reply's pieces pass as they come", Play::Script(drip), stream_down),
     script("C04.2", "a request's pieces pass as they come", Play::Script(count_up), stream_up),
-    script("C05.1", "an early 413 and close, with 20 MB under way, 20 times", Play::Script(early_413), early_20),
+    script("C05.1", "an early 413 and close, with 20 MB under way, 20 times", Play::Script(early_413), early_20).varies(),
     script("C05.2", "an early 401 that leaves the connection open", Play::Script(early_401), early_open),
     script("C05.3", "nothing of a refused upload becomes a request", Play::Script(early_401), undrained),
     replied_to("C08.1", "reply trailers, with `TE: trailers`", TE, TRAILERS, Keeps, &[
@@ -106,7 +106,7 @@ pub(crate) const CASES: &[Case] = &[
         &[Want::Body(b"abc"), Want::Arrivals(2)],
     ),
     script("C14.4", "a hundred pipelined GETs", Play::Ok, hundred),
-    refused("C14.5", "a GET behind a bad request is not read", b"GET / HTTP/1.1||GET /evil HTTP/1.1|Host: a||"),
+    refused("C14.5", "a GET behind a bad request is not read", b"GET / HTTP/1.1|Host: a|X Y: z||GET /evil HTTP/1.1|Host: a||"),
     passed("C14.6", "a GET behind one with `Connection: close` is not read", b"GET /1 HTTP/1.1|Host: a|Connection: close||GET /2 HTTP/1.1|Host: a||", &[
         Want::Ends,
         Want::Arrivals(1),
@@ -378,5 +378,5 @@ fn half_closed(scene: &mut Scene) -> Verdict {
     client.wire.half_close();
     let reply = client.reply();
     let word = code_of(reply.as_ref(), &client);
-    Verdict::of(word == "200" || word == "closed", word)
+    Verdict::of(["200", "400", "closed"].contains(&word.as_str()), word)
 }

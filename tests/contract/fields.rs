@@ -222,7 +222,8 @@ pub(crate) const CASES: &[Case] = &[
             Want::Has(b"x-forwarded-host", b"a:81"),
             Want::Count(b"x-request-id", 1),
         ],
-    ),
+    )
+    .own(),
     passed(
         "B10.6",
         "and kept where present",
@@ -233,7 +234,8 @@ pub(crate) const CASES: &[Case] = &[
             Want::Has(b"x-request-id", b"r"),
             Want::Count(b"x-request-id", 1),
         ],
-    ),
+    )
+    .own(),
     passed(
         "B11.1",
         "Forwarded, traceparent, Via pass; none is added",

@@ -69,7 +69,8 @@ pub(crate) const CASES: &[Case] = &[
     ),
     script("A20.1", "a name of 270 bytes that begins with Content-Length0", Play::Ok, long_name),
     script("A20.2", "each byte of a request on its own", Play::Ok, byte_by_byte),
-    script("A20.3", "nothing of a refused request's rest is lost on the way back", Play::Ok, lingering),
+    script("A20.3", "nothing of a refused request's rest is lost on the way back", Play::Ok, lingering)
+        .varies(),
 ];
 
 /// 2,000 bytes of nothing but line ends: more than anybody sends by mistake.

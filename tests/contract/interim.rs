@@ -64,7 +64,8 @@ pub(crate) const CASES: &[Case] = &[
         HINTS,
         Keeps,
         &[See::Status(200), See::Interim(&[103]), See::Body(b"ok"), See::Next],
-    ),
+    )
+    .varies(),
     script("C07.2", "the fields of a 103", Play::Once(HINTS, Keeps), |s| {
         let mut client = s.client();
         let hints = client.send(GET).next_reply(b"GET");
@@ -80,7 +81,8 @@ pub(crate) const CASES: &[Case] = &[
         THREE,
         Keeps,
         &[See::Status(200), See::Interim(&[103, 102, 103]), See::Next],
-    ),
+    )
+    .varies(),
     replied_to(
         "C07.4",
         "no 103 for HTTP/1.0",
@@ -97,7 +99,8 @@ pub(crate) const CASES: &[Case] = &[
         let reply = client.reply();
         Verdict::of(word == "103" && reply.is_some_and(|r| r.is_ok(b"ok")), word)
     }),
-    script("C07.6", "103 in its place among pipelined requests", Play::Script(hints_second), in_place),
+    script("C07.6", "103 in its place among pipelined requests", Play::Script(hints_second), in_place)
+        .varies(),
     script("C07.7", "eleven 103", Play::Script(floods), |s| {
         let mut client = s.client();
         let (hints, reply) = client.send(GET).reply_to(b"GET");
@@ -113,14 +116,16 @@ pub(crate) const CASES: &[Case] = &[
         b"HTTP/1.1 100 Continue||HTTP/1.1 200 OK|Content-Length: 2||ok",
         Keeps,
         &[See::Status(200), See::Body(b"ok"), See::Next],
-    ),
+    )
+    .varies(),
     replied(
         "C07.10",
         "103 with a Content-Length has no body",
         b"HTTP/1.1 103 Early Hints|Content-Length: 5||HTTP/1.1 200 OK|Content-Length: 2||ok",
         Keeps,
         &[See::Status(200), See::Body(b"ok"), See::Next],
-    ),
+    )
+    .varies(),
     replied_to(
         "C07.11",
         "103 before a HEAD's reply",
@@ -128,7 +133,8 @@ pub(crate) const CASES: &[Case] = &[
         b"HTTP/1.1 103 Early Hints||HTTP/1.1 200 OK|Content-Length: 2||",
         Keeps,
         &[See::Status(200), See::Interim(&[103]), See::Has(b"content-length", b"2"), See::Next],
-    ),
+    )
+    .varies(),
 ];
 
 const HINTS: &[u8] =

@@ -1,7 +1,8 @@
 //! The three proxies as processes: how each is configured, started, and ended. It does not know the cases.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -45,6 +46,8 @@ pub(crate) struct Knobs {
     pub(crate) files: Option<u32>,
     /// The agent starts a command of its own, and the app is where that command's port is.
     pub(crate) supervised: bool,
+    /// The app is behind a unix socket.
+    pub(crate) unix: bool,
 }
 
 impl Knobs {
@@ -61,6 +64,7 @@ impl Knobs {
         upstream_idle: None,
         files: None,
         supervised: false,
+        unix: false,
     };
 }
 
@@ -131,6 +135,25 @@ fn listen<T: Send + 'static>(
     (said, found)
 }
 
+/// Hands what comes on a unix socket to the app's port, and back.
+fn bridge(path: &Path, app_port: u16) {
+    let listener = UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, app_port)) else { return };
+            let (near_too, far_too) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut &near, &mut &far);
+                let _ = far.shutdown(Shutdown::Both);
+            });
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut &far_too, &mut &near_too);
+                let _ = near_too.shutdown(Shutdown::Both);
+            });
+        }
+    });
+}
+
 /// What outrigger says of itself that matters here.
 enum Said {
     Listening(SocketAddr, SocketAddr),
@@ -153,6 +176,10 @@ fn outrigger(app_port: u16, knobs: &Knobs, waits: bool) -> Subject {
     command.args(["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     if knobs.supervised {
         command.args(["--", "sleep", "3600"]).env("OUTRIGGER__APP__PORT", app_port.to_string());
+    } else if knobs.unix {
+        let path = folder.path().join("app.sock");
+        bridge(&path, app_port);
+        command.args(["--upstream", &format!("unix:{}", path.display())]);
     } else {
         command.args(["--upstream", &format!("http://127.0.0.1:{app_port}")]);
     }
@@ -261,7 +288,10 @@ fn haproxy(front: u16, app: u16, knobs: &Knobs) -> String {
             limits.push_str(&format!("    {name} {value}\n"));
         }
     }
-    fill(HAPROXY, Path::new(""), front, app, &limits)
+    // It does not start if its connections could need more files than it may have.
+    let connections = if knobs.files.is_none() { "maxconn 2000" } else { "maxconn 20" };
+    let text = HAPROXY.replace("# CONNECTIONS", connections);
+    fill(&text, Path::new(""), front, app, &limits)
 }
 
 fn fill(text: &str, folder: &Path, front: u16, app: u16, limits: &str) -> String {

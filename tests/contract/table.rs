@@ -155,12 +155,8 @@ pub(crate) fn write(cases: &[&Case], measured: [&Measured; 3], versions: [&str; 
             table.push_str("|---|---|---|---|---|\n");
         }
         let shown = measured.map(|one| one.get(case.id).map_or_else(|| "–".to_owned(), cell));
-        table.push_str(&format!(
-            "| {} | {} | {} |\n",
-            case.id,
-            case.name.replace('|', "\\|"),
-            shown.join(" | ")
-        ));
+        let name = case.name.replace('|', "\\|") + if case.varies { " ~" } else { "" };
+        table.push_str(&format!("| {} | {name} | {} |\n", case.id, shown.join(" | ")));
     }
     let page = page();
     let (before, rest) = page.split_once(BEGIN).expect("the page has the first mark");
