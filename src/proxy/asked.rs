@@ -227,7 +227,7 @@ fn is_of_the_platform(address: IpAddr) -> bool {
 }
 
 /// A UUID of version 7 (RFC 9562, 5.7) from the time and `random`.
-fn request_id(now: Time, random: u128) -> [u8; 36] {
+pub(super) fn request_id(now: Time, random: u128) -> [u8; 36] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let millis = u128::from(now.as_millis()) & 0xffff_ffff_ffff;
     let bits = (millis << 80) | (0x7 << 76) | (random & 0x0fff_3fff_ffff_ffff_ffff) | (0b10 << 62);

@@ -116,7 +116,8 @@ async fn converse(line: &Line, client: &mut Client<'_>) -> End {
             Next::Page(page, bodyless, closes) => show(line, client, page, bodyless, closes).await,
             Next::Refuse(refusal) => {
                 line.worker.shard().refused(observation::Method::Other, refusal.status(), refusal.outcome());
-                refuse(line, client, refusal, false, None, true).await
+                let id = asked::request_id(line.worker.clock.now(), fastrand::u128(..));
+                refuse(line, client, refusal, false, Some(&id), true).await
             }
             Next::End => After::Close,
         };
