@@ -65,9 +65,7 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
     let release = release(&config, &loaded.origins, &command, &env, boot, &mut warnings);
     let identity = Identity { release: release.clone(), boot };
     let (engine, effects) = make(now, identity, config.policy.clone(), memory);
-
-    let routes = Routes::new(config.proxy.routes.clone());
-    let recorder = Recorder::with_routes(config.proxy.workers, now, routes);
+    let recorder = recorder(&config, now);
     let (port, upstream, target) = upstream(&config)?;
     let plan = first_plan(&upstream);
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
@@ -129,6 +127,10 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
     agent.start_app().map_err(Error::Spawn)?;
     agent.control = Some(tokio::spawn(control.run(effects)));
     Ok(agent)
+}
+
+fn recorder(config: &Config, now: Time) -> Recorder {
+    Recorder::with_routes(config.proxy.workers, now, Routes::new(config.proxy.routes.clone()))
 }
 
 fn start_data_path(

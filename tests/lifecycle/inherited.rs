@@ -13,9 +13,10 @@ async fn only_the_standard_streams_an_empty_mask_and_the_first_limit() {
     let (code, said) = agent.ended().await;
     assert_eq!(code, 0, "{said:#?}");
     let read = |name: &str| std::fs::read_to_string(place.path(name)).unwrap();
-    // While the shell writes, 1 is the file, and the old 1 lies at 10 or so.
+    // While the shell writes, 1 is the file, and what it keeps of its own lies at 10 and above, where what the test
+    // itself inherited may lie as well.
     let open: Vec<u32> = read("fds").split_whitespace().map(|n| n.parse().unwrap()).collect();
-    assert!(open.starts_with(&[0, 1, 2]) && open.iter().filter(|&&n| n != 10).count() == 3, "{open:?}");
+    assert!(open.starts_with(&[0, 1, 2]) && open.iter().filter(|&&n| n < 10).count() == 3, "{open:?}");
     assert_eq!(read("limit").trim(), "300");
     let mask = |name: &str| {
         let masks = read("masks");
