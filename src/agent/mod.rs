@@ -5,6 +5,7 @@
 //! orders carried out in the order given. It decides nothing itself.
 //!
 //! **Invariant:** an order to the platform is carried out only after the record of its intent was durable.
+//! **Invariant:** the app's life shares no thread and no runtime with the control plane and the admin port.
 //! **Invariant:** neither the data path nor the app's life ever waits for the control plane. If that is slow, requests go
 //! on by the last plan; if it fails, they go on too, signals are obeyed and the app's code is passed on, but nothing is
 //! judged or ordered until the next start.
@@ -40,6 +41,9 @@ pub struct Job {
     pub env: Vec<(OsString, OsString)>,
     /// The clock.
     pub clock: Clock,
+    /// The control plane's runtime, which is not the one that [`run`] runs on: a stuck task keeps a runtime's timers and
+    /// sockets from being looked at, and those of the app's life must be.
+    pub control: tokio::runtime::Handle,
 }
 
 /// Why the agent could not start or had to end.

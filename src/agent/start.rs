@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -53,29 +54,26 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
 }
 
 pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Error> {
-    let Job { loaded, command, env, clock } = job;
+    let Job { loaded, command, env, clock, control: runtime } = job;
     let now = clock.now();
     let mut warnings = loaded.warnings;
     let config = loaded.config;
     let boot = fastrand::u16(..);
     let signals = Signals::listen().map_err(Error::Signals)?;
-    let public = bind("listen.public", config.listen.public)?;
-    let admin_listener = config.listen.admin.map(|a| bind("listen.admin", a)).transpose()?;
+    let (public, admin_listener) = bind_all(&config)?;
     let (store, memory) = remember(open_store(&config, &mut warnings)?, &config, &mut warnings).await?;
     let release = release(&config, &loaded.origins, &command, &env, boot, &mut warnings);
-    let identity = Identity { release: release.clone(), boot };
-    let (engine, effects) = make(now, identity, config.policy.clone(), memory);
+    let (engine, effects) =
+        make(now, Identity { release: release.clone(), boot }, config.policy.clone(), memory);
     let recorder = recorder(&config, now);
     let (port, upstream, target) = upstream(&config)?;
     let plan = first_plan(&upstream);
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let shared = Arc::new(admin::Shared::new(clock, config.admin.token.clone(), commands_in));
-    let local = local_pages(Arc::clone(&shared), config.proxy.health_path.clone());
-    let data_path = start_data_path(&config, public, &plan, &recorder, clock, local)?;
+    let data_path = start_data_path(&config, public, &plan, &recorder, clock, &shared)?;
 
     let shutdown = CancellationToken::new();
-    let admin_address = serve_admin(admin_listener, &shared, &shutdown)?;
-    serve_socket(&config, &store, &shared, &shutdown);
+    let admin_address = open_doors(&runtime, admin_listener, &config, &store, &shared, &shutdown)?;
     let supervisor = Supervisor::start();
     let platform = build_platform(&config, &supervisor);
     announce(&config, &warnings, &data_path, admin_address, release.as_str());
@@ -125,7 +123,7 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
     };
     // Before anything is written: a slow disk must not keep it waiting.
     agent.start_app().map_err(Error::Spawn)?;
-    agent.control = Some(tokio::spawn(control.run(effects)));
+    agent.control = Some(runtime.spawn(control.run(effects)));
     Ok(agent)
 }
 
@@ -139,8 +137,9 @@ fn start_data_path(
     plan: &Arc<ArcSwap<Plan>>,
     recorder: &Recorder,
     clock: Clock,
-    local: LocalPages,
+    shared: &Arc<admin::Shared>,
 ) -> Result<proxy::DataPlane, Error> {
+    let local = local_pages(Arc::clone(shared), config.proxy.health_path.clone());
     let settings = config.proxy.clone();
     // Nothing is recorded of a second app before there is one.
     let candidate = Recorder::new(settings.workers, clock.now());
@@ -196,6 +195,12 @@ fn release(
         );
     }
     release
+}
+
+fn bind_all(config: &Config) -> Result<(TcpListener, Option<TcpListener>), Error> {
+    let public = bind("listen.public", config.listen.public)?;
+    let admin = config.listen.admin.map(|address| bind("listen.admin", address)).transpose()?;
+    Ok((public, admin))
 }
 
 fn bind(option: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
@@ -284,6 +289,20 @@ fn local_pages(shared: Arc<admin::Shared>, health_path: Option<String>) -> Local
         let accept = request.accept.and_then(|text| http::HeaderValue::from_str(text).ok());
         admin::public_page(&shared, request.method, request.path, accept.as_ref(), &health_path)
     })
+}
+
+/// What people ask is answered by the control plane's runtime.
+fn open_doors(
+    runtime: &Handle,
+    listener: Option<TcpListener>,
+    config: &Config,
+    store: &Store,
+    shared: &Arc<admin::Shared>,
+    shutdown: &CancellationToken,
+) -> Result<Option<SocketAddr>, Error> {
+    let _entered = runtime.enter();
+    serve_socket(config, store, shared, shutdown);
+    serve_admin(listener, shared, shutdown)
 }
 
 fn serve_admin(

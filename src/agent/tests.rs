@@ -9,6 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
 
 use super::*;
 use crate::agent::control::Decider;
@@ -49,6 +50,15 @@ fn panicking(
 ) -> (Box<dyn Decider>, Vec<Effect>) {
     let (engine, effects) = Engine::start(now, identity, policy, memory);
     (Box::new(Panicking(engine)), effects)
+}
+
+/// Lets a stuck thread go when the test is over, however it ends.
+struct Release;
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        RELEASED.store(true, Ordering::Release);
+    }
 }
 
 static STUCK: AtomicBool = AtomicBool::new(false);
@@ -106,11 +116,27 @@ async fn get(address: SocketAddr, path: &str) -> String {
     .await
 }
 
+/// The control plane's runtime, left to itself at the end: what is stuck there would be waited for.
+struct Control(Option<Runtime>);
+
+impl Control {
+    fn new() -> Self {
+        Self(Some(Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()))
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.0.take().expect("it is dropped once").shutdown_background();
+    }
+}
+
 /// An agent over a shell's `script`, with `endless` or `panicking` in the engine's place; its admin address.
 async fn agent(
     folder: &TempDir,
     script: &str,
     make: fn(Time, Identity, Policy, Memory) -> (Box<dyn Decider>, Vec<Effect>),
+    control: &Control,
 ) -> (Agent, SocketAddr) {
     let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
     let env = [
@@ -125,16 +151,17 @@ async fn agent(
     let loaded = load(sources).unwrap();
     let mut command = ["/bin/sh", "-c", script, "sh"].map(OsString::from).to_vec();
     command.push(folder.path().join("go").into());
-    let job = Job { loaded, command, env: Vec::new(), clock: Clock::start() };
+    let control = control.0.as_ref().expect("it is taken at the end only").handle().clone();
+    let job = Job { loaded, command, env: Vec::new(), clock: Clock::start(), control };
     (start_with(job, make).await.unwrap(), admin)
 }
 
 const UNTIL_TOLD: &str = "while ! [ -e \"$1\" ]; do sleep 0.02; done; exit 7";
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn when_the_control_plane_panics_requests_go_on_and_the_apps_code_is_passed_on() {
-    let folder = TempDir::new().unwrap();
-    let (agent, admin) = agent(&folder, UNTIL_TOLD, panicking).await;
+    let (folder, control) = (TempDir::new().unwrap(), Control::new());
+    let (agent, admin) = agent(&folder, UNTIL_TOLD, panicking, &control).await;
     let (public, view) = (agent.data_path.address(), Arc::clone(&agent.view));
     let life = tokio::spawn(agent.serve());
     let failed = async {
@@ -150,11 +177,11 @@ async fn when_the_control_plane_panics_requests_go_on_and_the_apps_code_is_passe
     assert_eq!(soon(life).await.unwrap().unwrap(), 7);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn when_the_control_plane_panics_a_drain_is_kept() {
-    let folder = TempDir::new().unwrap();
+    let (folder, control) = (TempDir::new().unwrap(), Control::new());
     let script = "trap 'exit 5' TERM; while :; do sleep 0.02; done";
-    let (mut agent, _) = agent(&folder, script, panicking).await;
+    let (mut agent, _) = agent(&folder, script, panicking, &control).await;
     let public = agent.data_path.address();
     let why = soon(life::failed(&mut agent.control)).await;
     agent.control_failed(why);
@@ -162,11 +189,12 @@ async fn when_the_control_plane_panics_a_drain_is_kept() {
     assert_eq!(soon(agent.stop(Signal::SIGTERM)).await.unwrap(), 5);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test]
 async fn when_the_control_plane_is_stuck_requests_and_the_drain_go_on() {
-    let folder = TempDir::new().unwrap();
+    let (folder, control) = (TempDir::new().unwrap(), Control::new());
+    let _release = Release;
     let script = "trap 'exit 5' TERM; while :; do sleep 0.02; done";
-    let (agent, _) = agent(&folder, script, endless).await;
+    let (agent, _) = agent(&folder, script, endless, &control).await;
     let public = agent.data_path.address();
     soon(async {
         while !STUCK.load(Ordering::Acquire) {
@@ -175,7 +203,5 @@ async fn when_the_control_plane_is_stuck_requests_and_the_drain_go_on() {
     })
     .await;
     assert!(get(public, "/").await.ends_with("hello"));
-    let code = soon(agent.stop(Signal::SIGTERM)).await;
-    RELEASED.store(true, Ordering::Release);
-    assert_eq!(code.unwrap(), 5);
+    assert_eq!(soon(agent.stop(Signal::SIGTERM)).await.unwrap(), 5);
 }

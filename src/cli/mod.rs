@@ -136,8 +136,16 @@ fn block_on(job: impl Future<Output = ExitCode>) -> ExitCode {
 
 /// The control plane's runtime: two threads besides the one that blocks on it.
 fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
-    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    built.map_err(|error| {
+    built(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all())
+}
+
+/// The runtime of the app's life: the main thread alone.
+fn life_runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
+    built(tokio::runtime::Builder::new_current_thread().enable_all())
+}
+
+fn built(builder: &mut tokio::runtime::Builder) -> Result<tokio::runtime::Runtime, ExitCode> {
+    builder.build().map_err(|error| {
         eprintln!("outrigger: could not start: build the runtime: {error}");
         ExitCode::from(EXIT_FAILED)
     })

@@ -251,6 +251,12 @@ fn log(reader: &mut Reader) -> Log {
 
 /// What can only be wrong between options.
 pub(super) fn cross_check(reader: &mut Reader, config: &Config) {
+    cross_check_times(reader, config);
+    cross_check_places(reader, config);
+    cross_check_platform(reader, config);
+}
+
+fn cross_check_times(reader: &mut Reader, config: &Config) {
     let (policy, proxy) = (&config.policy, &config.proxy);
     let mut require = |holds, options: &[&'static str], rule| reader.require(holds, options, rule);
     require(
@@ -284,6 +290,11 @@ pub(super) fn cross_check(reader: &mut Reader, config: &Config) {
         &["proxy.connect_timeout", "proxy.response_timeout"],
         "a connect must not take as long as the whole reply may; make connect_timeout shorter",
     );
+}
+
+/// Where the agent and the app listen.
+fn cross_check_places(reader: &mut Reader, config: &Config) {
+    let mut require = |holds, options: &[&'static str], rule| reader.require(holds, options, rule);
     let public = config.listen.public.port();
     let admin = config.listen.admin.map(|address| address.port());
     require(
@@ -308,11 +319,9 @@ pub(super) fn cross_check(reader: &mut Reader, config: &Config) {
         &["app.upstream", "app.socket"],
         "a socket is told to an app that the agent starts; for one that others run, give upstream = \"unix:/path\"",
     );
-    check_platform(reader, config);
 }
 
-/// What the chosen platform cannot do without.
-fn check_platform(reader: &mut Reader, config: &Config) {
+fn cross_check_platform(reader: &mut Reader, config: &Config) {
     let mut require = |holds, options: &[&'static str], rule| reader.require(holds, options, rule);
     let command_is_missing =
         matches!(&config.platform, Platform::Command { roll_back, .. } if roll_back.is_empty());

@@ -234,7 +234,7 @@ async fn a_signal_reaches_the_app_and_one_that_has_ended_is_past_signals() {
 #[tokio::test]
 async fn the_kernel_is_told_to_kill_the_app_first() {
     let mut told = Told::new();
-    let text = r#"echo up > "$1"; read x < "$1""#;
+    let text = r#"echo up > "$1"; exec sleep 60"#;
     let mut app = spawn(&script(text, &told)).unwrap();
     assert_eq!(told.line().await, "up");
     let score = |who: String| -> i32 {
