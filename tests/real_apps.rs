@@ -1,8 +1,9 @@
-//! Real apps behind the real binary: FastAPI under uvicorn, and a Node server, as people run them.
+//! Real apps behind the real binary, as people run them: FastAPI under uvicorn, Node's own server, Express, Flask under
+//! gunicorn, Next.js.
 //!
 //! `scripts/test` installs what they need. Without it these tests skip, and say so; where `CI` is set that is a failure.
-//! `REAL_APPS=off` leaves them out, `REAL_APPS_BIG=1` sends 1 GiB instead of 64 MiB each way. (Neither begins with
-//! `OUTRIGGER_`: the agent refuses such variables that it does not know.)
+//! `REAL_APPS=off` leaves them out, `NEXT=off` Next.js alone, `REAL_APPS_BIG=1` sends 1 GiB instead of 64 MiB each way.
+//! (None begins with `OUTRIGGER_`: the agent refuses such variables that it does not know.)
 
 #[path = "real_apps/agent.rs"]
 mod agent;
@@ -10,10 +11,24 @@ mod agent;
 mod bulk;
 #[path = "real_apps/client.rs"]
 mod client;
+#[path = "real_apps/endings.rs"]
+mod endings;
+#[path = "real_apps/family.rs"]
+mod family;
+#[path = "real_apps/first.rs"]
+mod first;
+#[path = "real_apps/flask.rs"]
+mod flask;
 #[path = "real_apps/kit.rs"]
 mod kit;
+#[path = "real_apps/next.rs"]
+mod next;
 #[path = "real_apps/process.rs"]
 mod process;
+#[path = "real_apps/streams.rs"]
+mod streams;
+#[path = "real_apps/unchanged.rs"]
+mod unchanged;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +38,9 @@ use crate::agent::Agent;
 use crate::client::Client;
 use crate::kit::App;
 use crate::process::{Direct, eventually, eventually_is};
+use crate::unchanged::{
+    codings_are_the_same_with_and_without_the_agent, files_are_the_same_with_and_without_the_agent,
+};
 
 /// One load: so many requests over so many kept connections.
 const REQUESTS: usize = 3_000;
@@ -32,26 +50,49 @@ const GROWTH_KIB_MAX: u64 = 8 * 1024;
 const BULK_GROWTH_KIB_MAX: u64 = 32 * 1024;
 /// Where `/api/snapshot` says what this release has shown itself so far.
 const OWN_REQUESTS: &str = "/own/requests";
-/// What the Node server is told to end with; uvicorn's own code is asked of uvicorn.
+/// What the Node servers are told to end with; uvicorn's own code is asked of uvicorn.
 const EXIT_CODE: i32 = 7;
 
-/// Every test below, once for each app.
-macro_rules! with_each_app {
-    ($($test:ident,)*) => {
-        mod fastapi { $(#[tokio::test] async fn $test() { super::run(super::App::FastApi, super::$test).await; })* }
-        mod node { $(#[tokio::test] async fn $test() { super::run(super::App::Node, super::$test).await; })* }
+/// Each test as one of an app; the tests stand below and in `unchanged`.
+macro_rules! each_test {
+    ($module:ident is $app:ident: $($test:ident,)*) => {
+        mod $module { $(#[tokio::test] async fn $test() { super::run(super::App::$app, super::$test).await; })* }
     };
 }
 
-with_each_app! {
+each_test! { fastapi is FastApi:
     the_app_alone_passes_what_is_asked_of_it_behind_the_agent,
     every_request_is_answered_and_the_metrics_count_what_the_app_logged,
     memory_is_flat_under_an_equal_second_load,
     bulk_passes_both_ways_unchanged_and_is_not_held_in_memory,
     events_and_websocket_messages_arrive_as_they_were_sent,
+    files_are_the_same_with_and_without_the_agent,
+    codings_are_the_same_with_and_without_the_agent,
     a_drain_under_load_loses_nothing_that_the_app_took,
     a_second_signal_ends_a_drain_at_once,
     a_restart_keeps_what_the_release_has_shown,
+}
+
+each_test! { node is Node:
+    the_app_alone_passes_what_is_asked_of_it_behind_the_agent,
+    every_request_is_answered_and_the_metrics_count_what_the_app_logged,
+    memory_is_flat_under_an_equal_second_load,
+    bulk_passes_both_ways_unchanged_and_is_not_held_in_memory,
+    events_and_websocket_messages_arrive_as_they_were_sent,
+    codings_are_the_same_with_and_without_the_agent,
+    a_drain_under_load_loses_nothing_that_the_app_took,
+    a_second_signal_ends_a_drain_at_once,
+    a_restart_keeps_what_the_release_has_shown,
+}
+
+each_test! { express is Express:
+    the_app_alone_passes_what_is_asked_of_it_behind_the_agent,
+    every_request_is_answered_and_the_metrics_count_what_the_app_logged,
+    bulk_passes_both_ways_unchanged_and_is_not_held_in_memory,
+    events_and_websocket_messages_arrive_as_they_were_sent,
+    files_are_the_same_with_and_without_the_agent,
+    codings_are_the_same_with_and_without_the_agent,
+    a_drain_under_load_loses_nothing_that_the_app_took,
 }
 
 async fn run(app: App, test: impl AsyncFnOnce(App)) {
@@ -68,8 +109,9 @@ async fn the_app_alone_passes_what_is_asked_of_it_behind_the_agent(app: App) {
     assert_eq!(direct.log.lines(), 200);
     bulk::check_upload(direct.address, kit::bulk_bytes()).await;
     bulk::check_download(direct.address, kit::bulk_bytes()).await;
-    client::check_events(direct.address).await;
-    client::check_websocket(direct.address).await;
+    streams::check_events(direct.address).await;
+    streams::check_steps(direct.address).await;
+    streams::check_websocket(direct.address).await;
     assert_eq!(client.get("/status/418").await.0, 418);
     assert_eq!(direct.end().await, expected_exit(app).await);
 }
@@ -106,8 +148,9 @@ async fn bulk_passes_both_ways_unchanged_and_is_not_held_in_memory(app: App) {
 
 async fn events_and_websocket_messages_arrive_as_they_were_sent(app: App) {
     let agent = Agent::start(app).await;
-    client::check_events(agent.public).await;
-    client::check_websocket(agent.public).await;
+    streams::check_events(agent.public).await;
+    streams::check_steps(agent.public).await;
+    streams::check_websocket(agent.public).await;
 }
 
 /// What the agent refuses or closes after the signal has no line in the app's log; what has one must have been answered.
@@ -169,7 +212,7 @@ async fn a_restart_keeps_what_the_release_has_shown(app: App) {
 /// What the app itself ends with after SIGTERM, as a shell would say it.
 async fn expected_exit(app: App) -> i32 {
     match app {
-        App::Node => EXIT_CODE,
-        App::FastApi => Direct::start(app).await.end().await,
+        App::Node | App::Express => EXIT_CODE,
+        App::FastApi | App::Flask { .. } | App::Next => Direct::start(app).await.end().await,
     }
 }

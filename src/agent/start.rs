@@ -18,6 +18,7 @@ use crate::agent::control::{Control, Decider, NEWS_MAX, Setup};
 use crate::agent::life::{Agent, AppPhase, text};
 use crate::agent::restart::Restarts;
 use crate::agent::{Error, Job, SOCKET_FILE, fingerprint};
+use crate::clock::Clock;
 use crate::config::{Address, Config, Origin, Setting};
 use crate::engine::memory::Memory;
 use crate::engine::policy::Policy;
@@ -72,19 +73,14 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let shared = Arc::new(admin::Shared::new(clock, config.admin.token.clone(), commands_in));
     let local = local_pages(Arc::clone(&shared), config.proxy.health_path.clone());
-    // Nothing is recorded of a second app before there is one.
-    let candidate = Recorder::new(config.proxy.workers, now);
-    let shards = proxy::Shards { stable: recorder.shards(), candidate: candidate.shards() };
-    let data_path = proxy::start(config.proxy.clone(), public, Arc::clone(&plan), shards, clock, local)
-        .map_err(Error::DataPath)?;
+    let data_path = start_data_path(&config, public, &plan, &recorder, clock, local)?;
 
     let shutdown = CancellationToken::new();
     let admin_address = serve_admin(admin_listener, &shared, &shutdown)?;
     serve_socket(&config, &store, &shared, &shutdown);
     let supervisor = Supervisor::start();
     let platform = build_platform(&config, &supervisor);
-    say_what_hurts(&warnings);
-    announce(&config, &data_path, admin_address, release.as_str());
+    announce(&config, &warnings, &data_path, admin_address, release.as_str());
 
     let (news_in, news) = mpsc::channel(NEWS_MAX);
     let view = first_view(&upstream, !command.is_empty(), now);
@@ -133,6 +129,21 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
     agent.start_app().map_err(Error::Spawn)?;
     agent.control = Some(tokio::spawn(control.run(effects)));
     Ok(agent)
+}
+
+fn start_data_path(
+    config: &Config,
+    public: TcpListener,
+    plan: &Arc<ArcSwap<Plan>>,
+    recorder: &Recorder,
+    clock: Clock,
+    local: LocalPages,
+) -> Result<proxy::DataPlane, Error> {
+    let settings = config.proxy.clone();
+    // Nothing is recorded of a second app before there is one.
+    let candidate = Recorder::new(settings.workers, clock.now());
+    let shards = proxy::Shards { stable: recorder.shards(), candidate: candidate.shards() };
+    proxy::start(settings, public, Arc::clone(plan), shards, clock, local).map_err(Error::DataPath)
 }
 
 fn first_plan(upstream: &Upstream) -> Arc<ArcSwap<Plan>> {
@@ -331,13 +342,16 @@ fn build_platform(config: &Config, supervisor: &Supervisor) -> Arc<dyn platform:
     )
 }
 
-fn say_what_hurts(warnings: &[String]) {
+fn announce(
+    config: &Config,
+    warnings: &[String],
+    data_path: &proxy::DataPlane,
+    admin: Option<SocketAddr>,
+    release: &str,
+) {
     for warning in warnings {
         warn!(%warning, "this will hurt");
     }
-}
-
-fn announce(config: &Config, data_path: &proxy::DataPlane, admin: Option<SocketAddr>, release: &str) {
     let public = data_path.address();
     let admin = admin.map(|a| a.to_string()).unwrap_or_default();
     let mode = config.policy.mode.label();

@@ -308,6 +308,12 @@ pub(super) fn cross_check(reader: &mut Reader, config: &Config) {
         &["app.upstream", "app.socket"],
         "a socket is told to an app that the agent starts; for one that others run, give upstream = \"unix:/path\"",
     );
+    check_platform(reader, config);
+}
+
+/// What the chosen platform cannot do without.
+fn check_platform(reader: &mut Reader, config: &Config) {
+    let mut require = |holds, options: &[&'static str], rule| reader.require(holds, options, rule);
     let command_is_missing =
         matches!(&config.platform, Platform::Command { roll_back, .. } if roll_back.is_empty());
     require(

@@ -15,8 +15,6 @@
 mod groups;
 mod pattern;
 mod shape;
-#[cfg(test)]
-mod tests;
 mod tree;
 
 use crate::engine::observation::{Method, Outcome};

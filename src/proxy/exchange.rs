@@ -139,9 +139,13 @@ fn failure_of(refusal: Refusal) -> split::Failure {
 
 async fn attempts(line: &Line, client: &mut Client<'_>, asked: &Asked) -> Result<After, Failure> {
     let worker = &line.worker;
-    let generation = worker.generation(asked.arm);
     let pool = worker.pool(asked.arm);
-    let lease = match pool.take(generation, !asked.is_repeatable()) {
+    let idle = {
+        let plan = worker.plan.load();
+        let arm = worker.arm(&plan, asked.arm);
+        arm.and_then(|arm| pool.take(arm, !asked.is_repeatable()))
+    };
+    let lease = match idle {
         Some(connection) => Lease::again(pool, connection),
         None => fresh(line, client, asked).await?,
     };
@@ -150,11 +154,19 @@ async fn attempts(line: &Line, client: &mut Client<'_>, asked: &Asked) -> Result
         Err(Failure::Unsent) => {}
         Err(Failure::Silent) if reused && asked.is_repeatable() => {}
         Err(Failure::Silent) if reused => return Err(Failure::Refused(Refusal::Stale)),
-        ended => return ended,
+        ended => return ended.map_err(settled),
     }
     asked.account.retried();
     let lease = fresh(line, client, asked).await?;
-    attempt(line, client, asked, lease).await
+    attempt(line, client, asked, lease).await.map_err(settled)
+}
+
+/// What came to nothing on a new connection is the app's bad reply.
+fn settled(failure: Failure) -> Failure {
+    match failure {
+        Failure::Unsent | Failure::Silent => Failure::Refused(Refusal::BadReply),
+        Failure::Refused(_) | Failure::Left | Failure::Elsewhere(_) => failure,
+    }
 }
 
 /// A new connection, unless the client leaves first.

@@ -7,7 +7,7 @@
 //! sign is not believed for a while. What it costs to be wrong is a new connection a request, a tenth of a millisecond
 //! on loopback.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -73,7 +73,7 @@ impl Starving {
 #[derive(Debug)]
 pub(super) struct Waits {
     starving: Arc<Starving>,
-    all: Cell<Vec<Weak<Wait>>>,
+    all: RefCell<Vec<Weak<Wait>>>,
 }
 
 /// One request's wait for the first byte on a new connection.
@@ -86,7 +86,7 @@ pub(super) struct Wait {
 
 impl Waits {
     pub(super) fn new(starving: Arc<Starving>) -> Self {
-        Self { starving, all: Cell::default() }
+        Self { starving, all: RefCell::default() }
     }
 
     /// A wait begins.
@@ -96,17 +96,17 @@ impl Waits {
             is_sign: Cell::new(false),
             starving: Arc::clone(&self.starving),
         });
-        let mut all = self.all.take();
+        let mut all = self.all.borrow_mut();
         if all.len() < WAITS_MAX {
             all.push(Rc::downgrade(&wait));
         }
-        self.all.set(all);
+        drop(all);
         wait
     }
 
     /// Looks for signs.
     pub(super) fn sweep(&self, now_us: u64) {
-        let mut all = self.all.take();
+        let mut all = self.all.borrow_mut();
         all.retain(|wait| {
             let Some(wait) = wait.upgrade() else { return false };
             let is_sign = now_us.saturating_sub(wait.since_us) >= SIGN_US;
@@ -116,7 +116,6 @@ impl Waits {
             }
             !is_sign
         });
-        self.all.set(all);
     }
 }
 

@@ -196,10 +196,6 @@ impl Worker {
         self.arm(&self.plan.load(), id).map_or(Phase::Gone, |arm| arm.phase)
     }
 
-    pub(super) fn generation(&self, id: ArmId) -> u64 {
-        self.arm(&self.plan.load(), id).map_or(0, |arm| arm.generation)
-    }
-
     /// The date for replies that have none, to the second or so.
     pub(super) fn date(&self) -> [u8; DATE_LEN] {
         self.date.get()
@@ -229,8 +225,12 @@ impl Worker {
         self.date.set(date(self.clock.now()));
         self.waits.sweep(self.clock.micros());
         let keeps_none = self.control.starving.keeps_none(|| self.clock.micros());
+        let plan = self.plan.load();
         for id in [ArmId::Stable, ArmId::Candidate] {
-            self.pool(id).sweep(self.generation(id));
+            if let Some(arm) = self.arm(&plan, id) {
+                self.pool(id).follow(arm);
+            }
+            self.pool(id).sweep();
             if keeps_none {
                 self.pool(id).empty();
             }

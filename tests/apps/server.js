@@ -5,8 +5,10 @@
 'use strict';
 
 const crypto = require('node:crypto');
+const { EventEmitter } = require('node:events');
 const fs = require('node:fs');
 const http = require('node:http');
+const zlib = require('node:zlib');
 
 const BLOCK = Buffer.alloc(65536, Uint8Array.from({ length: 256 }, (_, i) => i));
 const EVENTS = 5;
@@ -45,6 +47,30 @@ function download(reply, size) {
   more();
 }
 
+// A body under a Content-Encoding; what is not gzip stands for one that nobody knows.
+function encoded(reply, coding) {
+  const body = coding === 'gzip' ? zlib.gzipSync(Buffer.concat([BLOCK, BLOCK])) : Buffer.from(BLOCK).reverse();
+  reply.setHeader('X-Two', ['b', 'a']);
+  reply.writeHead(200, { 'content-type': 'text/plain', 'content-encoding': coding, vary: 'Accept-Encoding' });
+  reply.end(body);
+}
+
+// Each event but the first is sent only when /step was asked for: what is held back on the way never goes on.
+const steps = new EventEmitter();
+function stepwise(reply) {
+  reply.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
+  let n = 0;
+  const next = () => {
+    reply.write(`id: ${n}\ndata: step ${n}\n\n`);
+    n += 1;
+    if (n < EVENTS) return;
+    steps.off('step', next);
+    reply.end();
+  };
+  steps.on('step', next);
+  next();
+}
+
 function sse(reply) {
   reply.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
   let n = 0;
@@ -73,6 +99,13 @@ const server = http.createServer((request, reply) => {
   else if (route === 'GET /slow') {
     setTimeout(() => json(reply, 200, { slept_ms: number('ms') }), Math.min(number('ms'), SLOW_MS_MAX));
   } else if (route === 'GET /sse') sse(reply);
+  else if (route === 'GET /steps') stepwise(reply);
+  else if (route === 'POST /step') {
+    steps.emit('step');
+    json(reply, 200, {});
+  } else if (route === 'GET /where') json(reply, 200, { port: server.address().port });
+  else if (route === 'GET /closes') json(reply, 200, closes);
+  else if (route.startsWith('GET /encoded/')) encoded(reply, url.pathname.slice('/encoded/'.length));
   else if (route.startsWith('GET /status/')) {
     const status = Number(url.pathname.slice('/status/'.length));
     json(reply, status, { status });
@@ -105,6 +138,8 @@ function parse(data) {
   return { final: Boolean(data[0] & 0x80), opcode: data[0] & 0x0f, payload, size: head + 4 + length };
 }
 
+const CLOSE = 'close '; // A websocket message that begins with it asks for a close with the code that follows.
+const closes = []; // The close codes that websockets ended with, as the app heard them.
 const tunnels = new Set();
 
 server.on('upgrade', (request, socket, first) => {
@@ -116,14 +151,25 @@ server.on('upgrade', (request, socket, first) => {
   tunnels.add(socket);
   let data = first;
   let parts = { opcode: 0, payloads: [] };
+  let closing = false;
   const answer = ({ final, opcode, payload }) => {
-    if (opcode === 8) return socket.end(frame(8, payload.subarray(0, 2)));
+    if (opcode === 8) {
+      closes.push(payload.length < 2 ? 1005 : payload.readUInt16BE(0));
+      return closing ? socket.end() : socket.end(frame(8, payload.subarray(0, 2)));
+    }
     if (opcode === 9) return socket.write(frame(10, payload));
     if (opcode === 10) return undefined;
     if (opcode !== 0) parts = { opcode, payloads: [] };
     parts.payloads.push(payload);
-    if (final) socket.write(frame(parts.opcode, Buffer.concat(parts.payloads)));
-    return undefined;
+    if (!final) return undefined;
+    const message = Buffer.concat(parts.payloads);
+    if (parts.opcode === 1 && message.toString().startsWith(CLOSE)) {
+      const code = Buffer.alloc(2);
+      code.writeUInt16BE(Number(message.toString().slice(CLOSE.length)));
+      closing = true;
+      return socket.write(frame(8, Buffer.concat([code, Buffer.from('as you wish')])));
+    }
+    return socket.write(frame(parts.opcode, message));
   };
   const take = (chunk) => {
     data = Buffer.concat([data, chunk]);

@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::client::Client;
+use crate::client::{self, Client};
 use crate::kit::App;
 use crate::process::{AccessLog, Process, environment, eventually};
 
@@ -18,6 +18,7 @@ const CONFIG: &str = "[app]\ndrain = \"20s\"\n\
 pub(crate) struct Agent {
     pub(crate) public: SocketAddr,
     pub(crate) log: AccessLog,
+    pub(crate) ended_connections: AccessLog,
     admin: SocketAddr,
     app: App,
     process: Process,
@@ -27,18 +28,24 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts the agent with the app and waits until both are ready.
     pub(crate) async fn start(app: App) -> Self {
-        Self::start_in(app, tempfile::tempdir().expect("a temporary folder can be made")).await
+        Self::start_in(app, &[], tempfile::tempdir().expect("a temporary folder can be made")).await
+    }
+
+    /// Starts it by way of another program, whose first words these are.
+    pub(crate) async fn start_under(launcher: &[&str], app: App) -> Self {
+        Self::start_in(app, launcher, tempfile::tempdir().expect("a temporary folder can be made")).await
     }
 
     /// Starts the agent again on the data that it left behind.
     pub(crate) async fn start_again(self) -> Self {
-        Self::start_in(self.app, self.folder).await
+        Self::start_in(self.app, &[], self.folder).await
     }
 
-    async fn start_in(app: App, folder: TempDir) -> Self {
+    async fn start_in(app: App, launcher: &[&str], folder: TempDir) -> Self {
         let config = folder.path().join("outrigger.toml");
         fs::write(&config, CONFIG).expect("the folder is ours");
-        let mut command: Vec<OsString> = vec![env!("CARGO_BIN_EXE_outrigger").into(), "run".into()];
+        let mut command: Vec<OsString> = launcher.iter().map(OsString::from).collect();
+        command.extend([env!("CARGO_BIN_EXE_outrigger").into(), "run".into()]);
         command.extend([
             "--config".into(),
             config.into(),
@@ -48,9 +55,10 @@ impl Agent {
         command.extend(["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--"].map(OsString::from));
         command.extend(app.command("{port}"));
         let log = AccessLog::in_folder(folder.path());
-        let mut process = Process::start(&command, &environment(&log));
+        let ended_connections = AccessLog::of_connections(folder.path());
+        let mut process = Process::start(&command, &environment(folder.path()), &app.working_folder());
         let (public, admin) = process.hear("where it listens", listening).await;
-        let agent = Self { public, log, admin, app, process, folder };
+        let agent = Self { public, log, ended_connections, admin, app, process, folder };
         eventually("the agent is healthy", async || {
             let (_, body) = Client::of(agent.admin).get("/api/health").await;
             let health: Value = serde_json::from_slice(&body).ok()?;
@@ -60,11 +68,28 @@ impl Agent {
         agent
     }
 
+    /// Where the app itself listens, by its own word.
+    pub(crate) async fn app_address(&self) -> SocketAddr {
+        let (status, body) = Client::of(self.public).get("/where").await;
+        assert_eq!(status, 200);
+        let port = client::json(&body)["port"].as_u64().and_then(|port| u16::try_from(port).ok());
+        (Ipv4Addr::LOCALHOST, port.expect("the app names its port")).into()
+    }
+
     /// The sum of a metric over all its labels.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
         let (status, body) = Client::of(self.admin).get("/metrics").await;
         assert_eq!(status, 200);
         sum(str::from_utf8(&body).expect("metrics are UTF-8"), name)
+    }
+
+    /// The sum of a metric over those of its label sets in which a label has this value.
+    pub(crate) async fn metric_of(&self, name: &str, value: &str) -> f64 {
+        let (status, body) = Client::of(self.admin).get("/metrics").await;
+        assert_eq!(status, 200);
+        let looked_for = format!("=\"{value}\"");
+        let text = str::from_utf8(&body).expect("metrics are UTF-8");
+        text.lines().filter(|line| line.contains(&looked_for)).map(|line| sum(line, name)).sum()
     }
 
     /// What stands at a JSON pointer in `/api/snapshot`; `null` where nothing does.
@@ -87,6 +112,11 @@ impl Agent {
     pub(crate) async fn said(&mut self, message: &str) {
         let looked_for = format!("\"message\":\"{message}\"");
         self.process.hear(message, |line| line.contains(&looked_for).then_some(())).await;
+    }
+
+    /// Its own process, or that of the program that started it.
+    pub(crate) fn id(&self) -> i32 {
+        self.process.id()
     }
 
     pub(crate) fn terminate(&self) {

@@ -19,10 +19,10 @@ use crate::client::{HOST, hex, json};
 
 /// 1 GiB passes in this time on two busy cores, with digests on both sides; or it hangs.
 const BULK_WAIT: Duration = Duration::from_secs(300);
-/// The bytes of both apps: 0 to 255, over and over.
+/// The bytes of all apps: 0 to 255, over and over.
 const BLOCK_BYTES: usize = 65_536;
 
-fn block() -> Bytes {
+pub(crate) fn block() -> Bytes {
     (0..BLOCK_BYTES).map(|i| i as u8).collect()
 }
 

@@ -1,11 +1,11 @@
-//! A plain HTTP/1.1 client for the tests: a fixed count of requests over kept connections, events, and a websocket.
+//! A plain HTTP/1.1 client for the tests: one request, a fixed count of them over kept connections, or as many as are
+//! answered.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use futures_util::{SinkExt as _, StreamExt as _};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
@@ -16,13 +16,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
 
 use crate::process::WAIT;
 
-/// What `/sse` of both apps sends.
-const EVENTS: &str = "id: 0\ndata: event 0\n\nid: 1\ndata: event 1\n\nid: 2\ndata: event 2\n\nid: 3\ndata: event 3\n\n\
-                      id: 4\ndata: event 4\n\n";
 /// Loopback by its own name: the admin port refuses the names of other sites, lest their pages reach it.
 pub(crate) const HOST: &str = "127.0.0.1";
 /// A connection in a drain ends long before this many requests.
@@ -43,6 +39,27 @@ impl Client {
             let mut sender = connect(self.0).await;
             answer(&mut sender, request(Method::GET, &target, Bytes::new())).await.expect("an answer")
         }
+    }
+
+    /// One POST without a body on a connection of its own. The status and the whole answer.
+    pub(crate) fn post(self, target: &str) -> impl Future<Output = (u16, Bytes)> + use<> {
+        let target = target.to_owned();
+        async move {
+            let mut sender = connect(self.0).await;
+            answer(&mut sender, request(Method::POST, &target, Bytes::new())).await.expect("an answer")
+        }
+    }
+
+    /// So many connections that stay open, each with one request behind it.
+    pub(crate) async fn keep(self, connections: usize) -> Kept {
+        let mut kept = Vec::new();
+        for _ in 0..connections {
+            let mut sender = connect(self.0).await;
+            let answered = answer(&mut sender, request(Method::GET, "/hello", Bytes::new())).await;
+            assert_eq!(answered.expect("an answer").0, 200);
+            kept.push(sender);
+        }
+        Kept(kept)
     }
 
     /// `total` requests over `connections` kept connections, every other one a POST. How many were answered rightly;
@@ -94,6 +111,21 @@ impl Client {
     }
 }
 
+/// Connections on which nothing is asked right now.
+pub(crate) struct Kept(Vec<SendRequest<Full<Bytes>>>);
+
+impl Kept {
+    /// One POST on each, all at the same time.
+    pub(crate) async fn post_all(&mut self, target: &str) {
+        let posts = self.0.iter_mut().map(|sender| {
+            let asked = request(Method::POST, target, Bytes::from_static(b"once"));
+            async move { answer(sender, asked).await.expect("a POST is answered").0 }
+        });
+        let statuses = futures_util::future::join_all(posts).await;
+        assert!(statuses.iter().all(|&status| status == 200), "{statuses:?}");
+    }
+}
+
 pub(crate) async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(address).await.expect("it listens");
     let (sender, connection) = handshake(TokioIo::new(stream)).await.expect("a fresh connection is good");
@@ -101,7 +133,7 @@ pub(crate) async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {
     sender
 }
 
-fn request(method: Method, target: &str, body: Bytes) -> Request<Full<Bytes>> {
+pub(crate) fn request(method: Method, target: &str, body: Bytes) -> Request<Full<Bytes>> {
     let head = Request::builder().method(method).uri(target).header("host", HOST);
     head.body(Full::new(body)).expect("the parts are constants")
 }
@@ -110,11 +142,20 @@ async fn answer(
     sender: &mut SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
 ) -> hyper::Result<(u16, Bytes)> {
+    let (head, body) = whole_answer(sender, request).await?.into_parts();
+    Ok((head.status.as_u16(), body))
+}
+
+/// The answer with its fields and its whole body.
+pub(crate) async fn whole_answer(
+    sender: &mut SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> hyper::Result<Response<Bytes>> {
     let answer = async {
         sender.ready().await?;
         let response: Response<Incoming> = sender.send_request(request).await?;
-        let status = response.status().as_u16();
-        Ok((status, response.into_body().collect().await?.to_bytes()))
+        let (head, body) = response.into_parts();
+        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
     };
     timeout(WAIT, answer).await.expect("an answer in time")
 }
@@ -142,46 +183,4 @@ pub(crate) fn json(body: &[u8]) -> Value {
 
 pub(crate) fn hex(digest: impl AsRef<[u8]>) -> String {
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Events come as they were sent, and one by one: were they held back, the first would come with the last.
-pub(crate) async fn check_events(address: SocketAddr) {
-    let mut sender = connect(address).await;
-    let response =
-        sender.send_request(request(Method::GET, "/sse", Bytes::new())).await.expect("a stream of events");
-    assert_eq!(response.status(), 200);
-    assert!(
-        response.headers()["content-type"].to_str().expect("it is text").starts_with("text/event-stream")
-    );
-    let mut body = response.into_body();
-    let mut heard: Vec<Bytes> = Vec::new();
-    while let Some(frame) = timeout(WAIT, body.frame()).await.expect("an event in time") {
-        heard.extend(frame.expect("the stream ends in order").into_data());
-    }
-    assert_eq!(heard.concat(), EVENTS.as_bytes());
-    assert!(heard.len() >= 3, "the events came in {} pieces: they were held back", heard.len());
-}
-
-/// Text, a long binary message (its length takes eight bytes in its frame), ping, and an orderly close.
-pub(crate) async fn check_websocket(address: SocketAddr) {
-    let talk = async {
-        let (mut socket, response) =
-            tokio_tungstenite::connect_async(format!("ws://{address}/ws")).await.expect("a websocket");
-        assert_eq!(response.status(), 101);
-        let long: Vec<u8> = (0..70_000_u32).map(|i| i as u8).collect();
-        for message in [Message::text("hello"), Message::text("x".repeat(300)), Message::binary(long)] {
-            socket.send(message.clone()).await.expect("the websocket is open");
-            assert_eq!(socket.next().await.expect("an echo").expect("an echo"), message);
-        }
-        socket.send(Message::Ping(Bytes::from_static(b"?"))).await.expect("the websocket is open");
-        assert_eq!(
-            socket.next().await.expect("a pong").expect("a pong"),
-            Message::Pong(Bytes::from_static(b"?"))
-        );
-        socket.close(None).await.expect("the websocket is open");
-        while let Some(rest) = socket.next().await {
-            assert!(rest.expect("an orderly close").is_close());
-        }
-    };
-    timeout(WAIT, talk).await.expect("the talk ends in time");
 }

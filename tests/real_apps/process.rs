@@ -17,12 +17,16 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::family::offspring;
 use crate::kit::{self, App};
 
 /// Whatever is waited for comes within this time on a slow machine, or never.
 pub(crate) const WAIT: Duration = Duration::from_secs(60);
 /// Between two looks at a condition that sends no event.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// What the app writes in its folder.
+const ACCESS_LOG: &str = "access.log";
+const CONNECTION_LOG: &str = "connections.log";
 /// Lines of a process that a failed test shows.
 const LINES_SHOWN: usize = 60;
 
@@ -57,7 +61,7 @@ pub(crate) async fn eventually_is(what: &str, expected: f64, look: impl AsyncFn(
     assert!(in_time, "{what}: expected {expected}, last seen {last} after {WAIT:?}");
 }
 
-/// A running process; killed when dropped.
+/// A running process; killed when dropped, with all that it has started.
 pub(crate) struct Process {
     child: Child,
     said: Arc<Mutex<Vec<String>>>,
@@ -65,10 +69,11 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(command: &[OsString], environment: &[(&str, OsString)]) -> Self {
+    pub(crate) fn start(command: &[OsString], environment: &[(&str, OsString)], folder: &Path) -> Self {
         let (program, arguments) = command.split_first().expect("a command has a program");
         let mut child = Command::new(program)
             .args(arguments)
+            .current_dir(folder)
             .env_clear()
             .envs(kit::kept_environment())
             .envs(environment.iter().map(|(name, value)| (name, value)))
@@ -124,6 +129,12 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if let Some(id) = self.child.id() {
+            let family = offspring(id.cast_signed());
+            // An error means that it ended by itself.
+            let _ = self.child.start_kill();
+            family.kill();
+        }
         if std::thread::panicking() {
             let said = self.said.lock().expect("no holder of this lock panics");
             eprintln!("--- its last words on stderr:");
@@ -136,16 +147,16 @@ fn as_a_shell(status: ExitStatus) -> i32 {
     status.code().or_else(|| Some(128 + status.signal()?)).expect("it ended by itself or by a signal")
 }
 
-/// The file to which the app writes one line a request.
+/// The file to which the app writes one line a request, or one line an ended connection.
 pub(crate) struct AccessLog(PathBuf);
 
 impl AccessLog {
     pub(crate) fn in_folder(folder: &Path) -> Self {
-        Self(folder.join("access.log"))
+        Self(folder.join(ACCESS_LOG))
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
+    pub(crate) fn of_connections(folder: &Path) -> Self {
+        Self(folder.join(CONNECTION_LOG))
     }
 
     pub(crate) fn lines(&self) -> usize {
@@ -153,7 +164,11 @@ impl AccessLog {
     }
 
     pub(crate) fn count(&self, text: &str) -> usize {
-        fs::read_to_string(&self.0).unwrap_or_default().lines().filter(|line| line.contains(text)).count()
+        self.text().lines().filter(|line| line.contains(text)).count()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        fs::read_to_string(&self.0).unwrap_or_default()
     }
 }
 
@@ -169,11 +184,13 @@ impl Direct {
     pub(crate) async fn start(app: App) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let log = AccessLog::in_folder(folder.path());
-        let mut process = Process::start(&app.command("0"), &environment(&log));
-        // Both say "… running on http://ADDRESS", uvicorn with more behind it.
+        let mut process =
+            Process::start(&app.command("0"), &environment(folder.path()), &app.working_folder());
+        // Most say "… running on http://ADDRESS", uvicorn with more behind it; gunicorn has its own words.
         let address = process
             .hear("its address", |line| {
-                let (_, rest) = line.split_once("running on http://")?;
+                let says = ["running on http://", "Listening at: http://"];
+                let (_, rest) = says.iter().find_map(|words| line.split_once(words))?;
                 rest.split_whitespace().next()?.parse().ok()
             })
             .await;
@@ -187,12 +204,17 @@ impl Direct {
     }
 }
 
-/// What an app is told, with the agent or without.
-pub(crate) fn environment(log: &AccessLog) -> Vec<(&'static str, OsString)> {
-    vec![
-        ("ACCESS_LOG", log.path().into()),
+/// What an app is told, with the agent or without. All its files are in `folder`.
+pub(crate) fn environment(folder: &Path) -> Vec<(&'static str, OsString)> {
+    let files = folder.join("files");
+    fs::create_dir_all(&files).expect("the folder is ours");
+    fs::write(files.join("asset.bin"), crate::bulk::block()).expect("the folder is ours");
+    let mut environment = kit::libraries();
+    environment.extend([
+        ("ACCESS_LOG", folder.join(ACCESS_LOG).into()),
+        ("CONNECTION_LOG", folder.join(CONNECTION_LOG).into()),
+        ("FILES", files.into()),
         ("EXIT_CODE", crate::EXIT_CODE.to_string().into()),
-        // Running the tests leaves nothing behind in the tree.
-        ("PYTHONDONTWRITEBYTECODE", "1".into()),
-    ]
+    ]);
+    environment
 }

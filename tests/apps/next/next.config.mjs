@@ -1,0 +1,2 @@
+// Nothing is set: the test wants what people get by default.
+export default {};
