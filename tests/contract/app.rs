@@ -160,7 +160,7 @@ impl Conn {
 
     /// Reads until the other end closes; notes how it did.
     pub(crate) fn until_end(&mut self) -> End {
-        let (_, end) = self.wire.to_end();
+        let (_, end) = self.wire.drain();
         self.ended();
         end
     }

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::wire::{Body, End, Framing, Head, Wire, crlf};
 
+/// Whoever has room for a connection takes it in this time.
+const KNOCK: Duration = Duration::from_millis(200);
+
 /// One reply, or one interim reply.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
@@ -36,6 +39,12 @@ impl Client {
     pub(crate) fn connect(address: SocketAddr, patience: Duration) -> Self {
         let stream = TcpStream::connect_timeout(&address, patience).unwrap();
         Self { wire: Wire::new(stream, patience) }
+    }
+
+    /// As `connect`, where nobody may be listening to so many.
+    pub(crate) fn try_connect(address: SocketAddr, patience: Duration) -> Option<Self> {
+        let stream = TcpStream::connect_timeout(&address, KNOCK).ok()?;
+        Some(Self { wire: Wire::new(stream, patience) })
     }
 
     /// Sends, with `|` for a line's end.
@@ -82,7 +91,7 @@ impl Client {
 
     /// Everything up to the end, and how it ended.
     pub(crate) fn rest(&mut self) -> (Vec<u8>, End) {
-        self.wire.to_end()
+        self.wire.drain()
     }
 
     /// A wait of at most so long for something to come; whether it came.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::app::{Conn, OK, Play, Stand};
 use crate::case::{Case, GET, Scene, Verdict, script};
+use crate::client::Client;
 use crate::judge::{code_of, form};
 use crate::subject::Knobs;
 use crate::wire::End;
@@ -293,7 +294,7 @@ fn ended(scene: &Scene) -> Verdict {
     Verdict::of(ended, if ended { "app is told" } else { "app works on" })
 }
 
-fn leaves(scene: &mut Scene, leave: fn(crate::client::Client)) -> Verdict {
+fn leaves(scene: &mut Scene, leave: fn(Client)) -> Verdict {
     let mut client = scene.client();
     client.send(GET);
     scene.app.wait("thinking", 1);
@@ -322,7 +323,8 @@ fn one_too_many(scene: &mut Scene) -> Verdict {
 
 /// All of them get an answer sooner or later, and the proxy is well afterwards.
 fn crowd(scene: &mut Scene) -> Verdict {
-    let mut clients: Vec<_> = (0..CROWD).map(|_| scene.client()).collect();
+    let knock = |_| Client::try_connect(scene.subject.front, scene.patience);
+    let mut clients: Vec<_> = (0..CROWD).filter_map(knock).collect();
     for client in &mut clients {
         client.send(b"GET / HTTP/1.1|Host: a|Connection: close||");
     }

@@ -186,7 +186,7 @@ fn there_and_back(scene: &mut Scene) -> Verdict {
 
 fn sends_after(conn: &mut Conn) {
     if switches(conn) {
-        conn.wire.to_end();
+        conn.wire.drain();
         conn.wire.send(&vec![b'x'; DOWN]);
     }
 }

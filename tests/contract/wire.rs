@@ -143,7 +143,7 @@ impl Wire {
     }
 
     /// Everything up to the end, and how it ended.
-    pub(crate) fn to_end(&mut self) -> (Vec<u8>, End) {
+    pub(crate) fn drain(&mut self) -> (Vec<u8>, End) {
         while self.more() {}
         (std::mem::take(&mut self.unread), self.end.unwrap_or(End::Silent))
     }
@@ -183,7 +183,7 @@ impl Wire {
             Framing::Length(length) => self.counted(length, &mut body.data),
             Framing::Chunked => self.chunked(&mut body).is_some(),
             Framing::Close => {
-                let (data, end) = self.to_end();
+                let (data, end) = self.drain();
                 body.data = data;
                 end == End::Fin
             }
