@@ -418,8 +418,8 @@ impl Recorder {
             lag_us,
             routes: self.routing.windows(),
             unrouted,
-            reached: sums.reached,
-            total: sums.total,
+            reached: Box::new(sums.reached),
+            total: Box::new(sums.total),
             retried: sums.retried,
             health: sums.health,
         }

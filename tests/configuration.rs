@@ -108,8 +108,12 @@ fn each_option_can_be_set_by_its_variable() {
 
 #[test]
 fn each_variable_of_the_page_exists() {
-    let sources =
-        [include_str!("../src/config/environment.rs"), include_str!("../src/config/sections.rs")].concat();
+    let sources = [
+        include_str!("../src/config/environment.rs"),
+        include_str!("../src/config/sections.rs"),
+        include_str!("../src/agent/life.rs"),
+    ]
+    .concat();
     let names = |text: &str| -> BTreeSet<String> {
         let words = text.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
         words.filter(|word| word.starts_with("RAILWAY_") && word.len() > 10).map(str::to_owned).collect()

@@ -22,7 +22,9 @@ use crate::app::{App, Habit};
 use crate::load::{Load, Method, Outcome};
 use crate::subject::{Agent, Haproxy, Nginx};
 
-/// What `RACE=full` sends in each cell, over so many connections.
+/// How often a cell is tried when the machine stands still; then it has failed.
+const TRIES_MAX: usize = 3;
+/// What `RACE=full` sends in each cell, over so many connections where the app's limit is long.
 const FULL_REQUESTS: usize = 20_000;
 const FULL_CLIENTS: usize = 200;
 /// Connections of a cell otherwise.
@@ -84,8 +86,9 @@ async fn an_own_limit_above_the_apps_costs_no_request() {
 /// The same load on the app itself fails: it is a race, and this load finds it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_keep_connections_to_the_app_itself_lose_requests() {
-    let app = App::start(TENTH, requests_of(10)).await;
-    let outcome = Load { method: Method::Get, waves: 10, clients: CLIENTS }.run(&app, app.address()).await;
+    let load = Load { method: Method::Get, waves: 10, clients: CLIENTS };
+    let app = App::start(TENTH, load.requests()).await;
+    let outcome = load.run(&app, app.address()).await;
     assert!(outcome.failed > 0 && outcome.failed < outcome.requests, "{outcome:?}");
     assert_eq!(outcome.arrived_twice, 0, "nobody sends again: {outcome:?}");
 }
@@ -100,8 +103,8 @@ async fn the_same_load_on_nginx_and_haproxy_for_comparison() {
     for (habit, waves) in [(TENTH, 25), (SECOND, 10), (FIVE_SECONDS, 4)] {
         let limit = habit.idle_limit;
         for method in [Method::Get, Method::Post] {
-            let app = || App::start(habit, requests_of(waves));
-            let load = Load { method, waves: waves_of(waves), clients: clients() };
+            let load = load(habit, waves, method);
+            let app = || App::start(habit, load.requests());
             let (a, n, h, i, j) = tokio::join!(app(), app(), app(), app(), app());
             let (agent, nginx) = tokio::join!(Agent::start(a.address(), &[]), Nginx::start(n.address()));
             let (safe, always, again) = tokio::join!(
@@ -132,33 +135,40 @@ async fn the_same_load_on_nginx_and_haproxy_for_comparison() {
 
 /// GET and POST at once, each with an app and an agent of its own.
 async fn both_methods(habit: Habit, waves: usize, environment: &[(&str, &str)]) -> [Outcome; 2] {
-    let cell = async |method| {
-        let load = Load { method, waves: waves_of(waves), clients: clients() };
-        let app = App::start(habit, requests_of(waves)).await;
+    let (get, post) = tokio::join!(
+        cell(habit, waves, environment, Method::Get),
+        cell(habit, waves, environment, Method::Post)
+    );
+    [get, post]
+}
+
+async fn cell(habit: Habit, waves: usize, environment: &[(&str, &str)], method: Method) -> Outcome {
+    let load = load(habit, waves, method);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let app = App::start(habit, load.requests()).await;
         let agent = Agent::start(app.address(), environment).await;
         let outcome = load.run(&app, agent.address()).await;
         println!("{:>5?} {method:?} {environment:?} {outcome}", habit.idle_limit);
-        outcome
-    };
-    let (get, post) = tokio::join!(cell(Method::Get), cell(Method::Post));
-    [get, post]
+        if tries == TRIES_MAX || !outcome.proves_nothing(habit.idle_limit) {
+            return outcome;
+        }
+        eprintln!("once more, for the machine stood still: {outcome:?}");
+    }
+}
+
+fn load(habit: Habit, waves: usize, method: Method) -> Load {
+    if !is_full() {
+        return Load { method, waves, clients: CLIENTS };
+    }
+    // More at once would take longer than the shortest limit itself.
+    let clients = if habit.idle_limit < SECOND.idle_limit { CLIENTS } else { FULL_CLIENTS };
+    Load { method, waves: FULL_REQUESTS.div_ceil(clients), clients }
 }
 
 fn is_full() -> bool {
     variable("RACE").is_some_and(|value| value == "full")
-}
-
-fn clients() -> usize {
-    if is_full() { FULL_CLIENTS } else { CLIENTS }
-}
-
-fn waves_of(waves: usize) -> usize {
-    if is_full() { FULL_REQUESTS / FULL_CLIENTS } else { waves }
-}
-
-/// At most; the app keeps a place for each.
-fn requests_of(waves: usize) -> usize {
-    load::requests(waves_of(waves), clients())
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration: the environment is theirs")]

@@ -87,7 +87,7 @@ pub(super) fn door(method: &Method, path: &str) -> Door {
     match path {
         "/api/health" | "/api/health/deep" => Door::Health,
         "/metrics" => Door::Metrics,
-        "/" | "/style.css" | "/app.js" | "/charts.js" | "/words.js" => Door::Page,
+        "/" | "/style.css" | "/app.js" | "/charts.js" | "/routes.js" | "/words.js" => Door::Page,
         _ => Door::Read,
     }
 }

@@ -19,11 +19,14 @@ use crate::admin::health::{self, Detail};
 use crate::admin::shared::{Command, NoAnswer, STREAMS_MAX, Shared};
 use crate::admin::{metrics, pages, stream};
 use crate::engine::release::RecordId;
+use crate::engine::route::GROUPS_MAX;
 
 /// The largest body that is read; a larger one is refused.
 const BODY_MAX: usize = 16 * 1024;
 /// How long a body may take to come; then the request is refused.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many routes are given where no limit is asked for.
+const ROUTES_DEFAULT: usize = 50;
 /// How many records are given where no limit is asked for.
 const RECORDS_DEFAULT: usize = 50;
 /// The most records given at once; whoever wants more asks again with `before`.
@@ -38,7 +41,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 const ID_MAX: usize = 32;
 
 const ROUTES: &str = "there is no such page; there are: / /metrics /api/health /api/health/deep /api/snapshot \
-                      /api/stream /api/records /api/records/{id} and, with POST, /api/pause and /api/resume";
+                      /api/routes /api/stream /api/records /api/records/{id} and, with POST, /api/pause and /api/resume";
 
 /// What every handler works with.
 #[derive(Clone, Debug)]
@@ -55,11 +58,13 @@ pub(super) fn router(shared: Arc<Shared>, shutdown: CancellationToken) -> Router
         .route("/style.css", get(|h: HeaderMap| async move { pages::STYLE.serve(&h) }))
         .route("/app.js", get(|h: HeaderMap| async move { pages::APP.serve(&h) }))
         .route("/charts.js", get(|h: HeaderMap| async move { pages::CHARTS.serve(&h) }))
+        .route("/routes.js", get(|h: HeaderMap| async move { pages::ROUTES.serve(&h) }))
         .route("/words.js", get(|h: HeaderMap| async move { pages::WORDS.serve(&h) }))
         .route("/metrics", get(scrape))
         .route("/api/health", get(shallow_health))
         .route("/api/health/deep", get(deep_health))
         .route("/api/snapshot", get(snapshot))
+        .route("/api/routes", get(by_route))
         .route("/api/stream", get(live))
         .route("/api/records", get(records))
         .route("/api/records/{id}", get(record))
@@ -180,6 +185,15 @@ async fn snapshot(State(desk): State<Desk>, uri: Uri) -> Result<Response, Fault>
     Ok((headers, body).into_response())
 }
 
+async fn by_route(State(desk): State<Desk>, uri: Uri) -> Result<Response, Fault> {
+    let Query(asked) = query::<RoutesQuery>(&uri)?;
+    let limit = asked.limit.unwrap_or(ROUTES_DEFAULT);
+    if !(1..=GROUPS_MAX).contains(&limit) {
+        return Err(Fault::bad_request(format!("limit must be from 1 to {GROUPS_MAX}, not {limit}")));
+    }
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(desk.shared.routes(limit))).into_response())
+}
+
 async fn live(State(desk): State<Desk>, uri: Uri) -> Result<Response, Fault> {
     let Query(asked) = query::<StreamQuery>(&uri)?;
     let place = desk.shared.streams.clone().try_acquire_owned().map_err(|_| {
@@ -233,6 +247,12 @@ async fn resume(State(desk): State<Desk>, request: Request) -> Result<Response, 
 struct SnapshotQuery {
     /// 1: with the series.
     series: Option<u8>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RoutesQuery {
+    limit: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]

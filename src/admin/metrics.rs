@@ -6,14 +6,19 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, Me
 use prometheus::{Encoder as _, TextEncoder};
 
 use crate::admin::live::Phase;
+use crate::admin::routes::ROUTE_BUCKETS_US;
 use crate::admin::shared::{Published, Shared};
 use crate::admin::totals::{BUCKETS_US, Totals};
+use crate::engine::window::{SPREAD_BOUNDS_US, Spread, WATCHED_STATUSES};
 
 /// The media type that scrapers expect.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The verdicts' names, each a series that is 0 or 1.
 const VERDICTS: [&str; 4] = ["healthy", "degraded", "undecided", "not_judgeable"];
+
+/// The names of the watched statuses.
+const STATUS_LABELS: [&str; WATCHED_STATUSES.len()] = ["400", "401", "403", "404", "409", "422", "429"];
 
 /// All metrics as text.
 pub(super) fn render(shared: &Shared) -> String {
@@ -45,7 +50,7 @@ fn counted(totals: &Totals) -> Vec<MetricFamily> {
     let decisions = totals.decisions().iter().map(|(&(decision, progress), &count)| {
         (vec![("decision", decision), ("progress", progress)], count as f64)
     });
-    vec![
+    let mut families = vec![
         counter(
             "outrigger_requests_total",
             "Requests that ended, by how and by whose fault.",
@@ -57,30 +62,118 @@ fn counted(totals: &Totals) -> Vec<MetricFamily> {
             decisions.collect(),
         ),
         latency(totals),
-    ]
+    ];
+    families.extend(of_the_way(totals));
+    families.extend(by_route(totals));
+    families
 }
 
 fn latency(totals: &Totals) -> MetricFamily {
     let counted = totals.buckets();
-    let mut buckets = Vec::with_capacity(BUCKETS_US.len());
-    for (bound, count) in BUCKETS_US.iter().zip(counted.counts) {
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(*bound as f64 / 1e6);
-        bucket.set_cumulative_count(count);
-        buckets.push(bucket);
-    }
-    let mut histogram = Histogram::default();
-    histogram.set_bucket(buckets);
-    histogram.set_sample_count(counted.count);
-    histogram.set_sample_sum(counted.sum_seconds);
-    let mut metric = Metric::default();
-    metric.set_histogram(histogram);
+    let cumulative = BUCKETS_US.into_iter().zip(counted.counts).collect();
+    let metric = histogram(cumulative, counted.count, counted.sum_seconds);
     family(
         "outrigger_request_latency_seconds",
         "The app's thinking time: from the request fully sent to the reply's head.",
         MetricType::HISTOGRAM,
         vec![metric],
     )
+}
+
+/// What is measured beside the app's thinking time.
+fn of_the_way(totals: &Totals) -> Vec<MetricFamily> {
+    let sums = totals.sums();
+    let spread = |name, help, spread: &Spread| {
+        let cumulative = cumulative(&SPREAD_BOUNDS_US, &spread.counts);
+        let metric = histogram(cumulative, spread.count(), spread.sum_us as f64 / 1e6);
+        family(name, help, MetricType::HISTOGRAM, vec![metric])
+    };
+    let count = |name, help, count: u64| counter(name, help, vec![(vec![], count as f64)]);
+    vec![
+        spread(
+            "outrigger_request_duration_seconds",
+            "From a request's first byte to its reply's last; without streams, tunnels and clients that left.",
+            &sums.total,
+        ),
+        spread(
+            "outrigger_upstream_wait_seconds",
+            "How long a connection to the app was waited for: pool, connect, hold while it starts.",
+            &sums.reached,
+        ),
+        count("outrigger_retries_total", "Requests that were sent to the app a second time.", sums.retried),
+        count("outrigger_health_checks_total", "Health checks; they are in no other figure.", sums.health),
+        count(
+            "outrigger_route_unassigned_total",
+            "Requests that are in no route's figures because a second had too many.",
+            sums.unrouted,
+        ),
+        gauge(
+            "outrigger_worker_lag_seconds",
+            "By how much a worker of the data path was late at most in the last second.",
+            vec![(vec![], sums.lag_us as f64 / 1e6)],
+        ),
+    ]
+}
+
+/// At most 200 routes with at most 21 series each: 4,200 in all.
+fn by_route(totals: &Totals) -> Vec<MetricFamily> {
+    let (mut ended, mut failed, mut refused, mut latencies) = (vec![], vec![], vec![], vec![]);
+    for (method, route, kept) in totals.routes().iter() {
+        let labels = || vec![("method", method.label()), ("route", route)];
+        ended.push((labels(), kept.ended as f64));
+        failed.push((labels(), kept.failed as f64));
+        for (status, count) in STATUS_LABELS.into_iter().zip(kept.watched).filter(|&(_, count)| count > 0) {
+            refused.push(([labels(), vec![("status", status)]].concat(), count as f64));
+        }
+        let cumulative = cumulative(&ROUTE_BUCKETS_US, &kept.buckets);
+        let metric = histogram(cumulative, kept.buckets.iter().sum(), kept.sum_us as f64 / 1e6);
+        latencies.push(labelled(metric, labels()));
+    }
+    vec![
+        counter("outrigger_route_observations_total", "Requests that ended, by route.", ended),
+        counter(
+            "outrigger_route_failures_total",
+            "Requests that failed by the app's fault, by route.",
+            failed,
+        ),
+        counter(
+            "outrigger_route_client_errors_total",
+            "The app's answers with a status that a broken release makes in storms, by route.",
+            refused,
+        ),
+        family(
+            "outrigger_route_latency_seconds",
+            "The app's thinking time by route, within 1 %.",
+            MetricType::HISTOGRAM,
+            latencies,
+        ),
+    ]
+}
+
+fn cumulative(bounds_us: &[u64], counts: &[u64]) -> Vec<(u64, u64)> {
+    let mut below = 0;
+    let sums = counts.iter().map(|count| {
+        below += count;
+        below
+    });
+    bounds_us.iter().copied().zip(sums).collect()
+}
+
+/// `cumulative`: how many are not above each bound, in microseconds.
+fn histogram(cumulative: Vec<(u64, u64)>, count: u64, sum_seconds: f64) -> Metric {
+    let bucket = |(bound_us, count): (u64, u64)| {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(bound_us as f64 / 1e6);
+        bucket.set_cumulative_count(count);
+        bucket
+    };
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(cumulative.into_iter().map(bucket).collect());
+    histogram.set_sample_count(count);
+    histogram.set_sample_sum(sum_seconds);
+    let mut metric = Metric::default();
+    metric.set_histogram(histogram);
+    metric
 }
 
 fn seen(published: &Published) -> Vec<MetricFamily> {

@@ -1,7 +1,7 @@
 //! Health, metrics, API and the dashboard: renderings of one snapshot.
 //!
-//! Owns the admin port and the control socket: who may read and who may act there, the last 15 minutes of points, and
-//! the cumulative totals behind the metrics. The agent publishes once a second; everything else here only renders.
+//! Owns the admin port and the control socket: who may read and who may act there, the last 15 minutes of points,
+//! the last 5 minutes by route, and the cumulative totals behind the metrics. The agent publishes once a second; everything else here only renders.
 //!
 //! It does not know how a verdict is reached, where records are kept or how a pause is carried out: what acts, and what
 //! is read from the store, is a [`Command`] to the agent. It owns the JSON that it serves; no type of the engine is
@@ -15,6 +15,7 @@ mod health;
 mod live;
 mod metrics;
 mod pages;
+mod routes;
 mod series;
 mod serve;
 mod shared;

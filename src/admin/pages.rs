@@ -24,6 +24,8 @@ pub(super) const APP: File =
     File { kind: "text/javascript; charset=utf-8", text: include_str!("page/app.js") };
 pub(super) const CHARTS: File =
     File { kind: "text/javascript; charset=utf-8", text: include_str!("page/charts.js") };
+pub(super) const ROUTES: File =
+    File { kind: "text/javascript; charset=utf-8", text: include_str!("page/routes.js") };
 pub(super) const WORDS: File =
     File { kind: "text/javascript; charset=utf-8", text: include_str!("page/words.js") };
 

@@ -1,6 +1,6 @@
 //! Where the agent and the admin port meet: the published snapshot one way, commands the other.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::admin::live::Live;
+use crate::admin::routes::RoutesJson;
 use crate::admin::series::{Point, Series};
 use crate::admin::totals::{Totals, TotalsView};
 use crate::admin::view;
@@ -152,6 +153,25 @@ impl Shared {
         self.changed.send_modify(|seen| *seen += 1);
     }
 
+    /// Changes what is shown without taking a new look: its age stays what it is, so a control plane that no longer looks
+    /// is seen to. Nothing before the first time.
+    pub fn amend(&self, change: impl FnOnce(&mut Live)) {
+        let books = self.books();
+        let Some(last) = self.published() else { return };
+        let mut live = last.live.clone();
+        change(&mut live);
+        let published = Published {
+            live,
+            at: last.at,
+            in_flight: last.in_flight,
+            totals: books.totals.view(),
+            json: OnceLock::new(),
+        };
+        self.published.store(Some(Arc::new(published)));
+        drop(books);
+        self.changed.send_modify(|seen| *seen += 1);
+    }
+
     /// What was published last; `None` before the first time.
     pub(super) fn published(&self) -> Option<Arc<Published>> {
         self.published.load_full()
@@ -165,6 +185,11 @@ impl Shared {
     /// Shows the totals to `read`.
     pub(super) fn with_totals<T>(&self, read: impl FnOnce(&Totals) -> T) -> T {
         read(&self.books().totals)
+    }
+
+    /// The last minutes by route: the `limit` ones that were asked for most.
+    pub(super) fn routes(&self, limit: usize) -> RoutesJson {
+        self.books().totals.routes().recent(self.clock.now(), limit)
     }
 
     /// Wakes whenever something was published.
@@ -192,6 +217,7 @@ impl Shared {
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().expect("no holder of this lock panics")
+        // A control plane that panicked in here must not take the health page with it: the totals may be off, no more.
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

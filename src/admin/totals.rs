@@ -6,10 +6,11 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::admin::live::Live;
+use crate::admin::routes::RouteBook;
 use crate::engine::baseline::latency_histogram;
 use crate::engine::observation::{Method, Outcome, StatusClass};
 use crate::engine::release::RecordId;
-use crate::engine::window::Window;
+use crate::engine::window::{Spread, Window};
 
 /// The upper bounds of the latency histogram's buckets, in microseconds: 1 ms to 60 s.
 pub(super) const BUCKETS_US: [u64; 16] = [
@@ -20,13 +21,32 @@ pub(super) const BUCKETS_US: [u64; 16] = [
 /// Requests that ended alike.
 pub(super) type Kind = (Method, StatusClass, Outcome);
 
-/// All that was counted. Its maps are bounded by their keys, which are closed sets.
+/// All that was counted. Its maps are bounded by their keys, which are closed sets, or by themselves.
 #[derive(Debug)]
 pub(super) struct Totals {
     requests: BTreeMap<Kind, u64>,
     latency: Histogram<u64>,
+    routes: RouteBook,
+    sums: Sums,
     decisions: BTreeMap<(&'static str, &'static str), u64>,
     decision_seen: Option<(RecordId, &'static str)>,
+}
+
+/// What is only added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Sums {
+    /// How long a connection to the app was waited for.
+    pub(super) reached: Spread,
+    /// How long requests took as a whole.
+    pub(super) total: Spread,
+    /// Requests that were sent a second time.
+    pub(super) retried: u64,
+    /// Health checks.
+    pub(super) health: u64,
+    /// Requests that are in no route's figures.
+    pub(super) unrouted: u64,
+    /// By how much a worker was late at most in the last window.
+    pub(super) lag_us: u64,
 }
 
 /// Latencies by bucket.
@@ -60,6 +80,8 @@ impl Totals {
         Self {
             requests: BTreeMap::new(),
             latency: latency_histogram(),
+            routes: RouteBook::default(),
+            sums: Sums::default(),
             decisions: BTreeMap::new(),
             decision_seen: None,
         }
@@ -73,6 +95,22 @@ impl Totals {
         for &(value, count) in window.latencies.pairs() {
             self.latency.saturating_record_n(value, count);
         }
+        self.routes.add(window);
+        let sums = &mut self.sums;
+        sums.reached.merge(&window.reached);
+        sums.total.merge(&window.total);
+        sums.retried += window.retried;
+        sums.health += window.health;
+        sums.unrouted += window.unrouted;
+        sums.lag_us = window.lag_us;
+    }
+
+    pub(super) const fn routes(&self) -> &RouteBook {
+        &self.routes
+    }
+
+    pub(super) const fn sums(&self) -> &Sums {
+        &self.sums
     }
 
     /// Counts how far the last decision has come, once for each step. Decisions of an earlier run are not ours to count.

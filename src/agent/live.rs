@@ -1,44 +1,21 @@
 //! What the agent publishes for people: the engine's snapshot and the limbs' states.
 
-use crate::admin::{AppView, Live, Phase, ServiceView, StoreView};
-use crate::agent::control::{Agent, AppPhase};
+use crate::admin::{AppView, Live, StoreView};
+use crate::agent::control::Control;
 use crate::engine::time::Time;
 use crate::store::StoreStatus;
 
-impl Agent {
+impl Control {
     /// All that may be seen now.
     pub(super) fn live(&self, now: Time) -> Live {
         Live {
-            engine: self.engine.snapshot(now),
-            service: ServiceView {
-                name: self.config.service.name.clone(),
-                environment: self.config.service.environment.clone(),
-                replica: self.replica.clone(),
-                version: env!("CARGO_PKG_VERSION"),
-            },
-            app: self.app_view(),
-            store: store_view(self.store.status()),
-            started: self.started,
-            platform: self.platform.kind(),
-            warnings: self.warnings.clone(),
-        }
-    }
-
-    fn app_view(&self) -> AppView {
-        let (phase, detail) = match &self.phase {
-            AppPhase::Starting => (Phase::Starting, self.readiness.last_failure()),
-            AppPhase::Ready => (Phase::Ready, None),
-            AppPhase::Draining => (Phase::Draining, None),
-            AppPhase::Gone(how) => (Phase::Gone, Some(how.clone())),
-        };
-        AppView {
-            phase,
-            supervised: !self.command.is_empty(),
-            pid: self.app.as_ref().map(crate::supervisor::App::pid),
-            since: self.phase_since,
-            upstream: self.upstream.clone(),
-            restarts: 0,
-            detail,
+            engine: self.set.engine.snapshot(now),
+            service: self.set.service.clone(),
+            app: AppView::clone(&self.set.app.load()),
+            store: store_view(self.set.store.status()),
+            started: self.set.started,
+            platform: self.set.platform.kind(),
+            warnings: self.set.warnings.clone(),
         }
     }
 }

@@ -1,17 +1,24 @@
-//! Where the limbs meet: one loop, one closed list of inputs, effects performed in order.
+//! Where the limbs meet: the app's life on the main thread, and beside it the control plane.
 //!
-//! Owns the start (configuration checked, store opened, every port bound, only then anything spawned), the loop, and
-//! the end. It decides nothing: facts go into the engine, and what the engine orders is carried out in the order given.
+//! Owns the start (configuration checked, store opened, every port bound, only then anything spawned), the app's life with
+//! its signals, restarts and drain, and the control plane: one closed list of facts into the engine, and what the engine
+//! orders carried out in the order given. It decides nothing itself.
 //!
 //! **Invariant:** an order to the platform is carried out only after the record of its intent was durable.
-//! **Invariant:** the data path never waits for this loop. If the loop dies, the process ends; if it is slow, requests go
-//! on by the last plan.
+//! **Invariant:** the app's life shares no thread and no runtime with the control plane and the admin port.
+//! **Invariant:** neither the data path nor the app's life ever waits for the control plane. If that is slow, requests go
+//! on by the last plan; if it fails, they go on too, signals are obeyed and the app's code is passed on, but nothing is
+//! judged or ordered until the next start.
 
 mod control;
 mod identity;
+mod life;
 mod live;
+mod restart;
 mod shutdown;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 
@@ -34,6 +41,9 @@ pub struct Job {
     pub env: Vec<(OsString, OsString)>,
     /// The clock.
     pub clock: Clock,
+    /// The control plane's runtime, which is not the one that [`run`] runs on: a stuck task keeps a runtime's timers and
+    /// sockets from being looked at, and those of the app's life must be.
+    pub control: tokio::runtime::Handle,
 }
 
 /// Why the agent could not start or had to end.

@@ -2,10 +2,15 @@
 //!
 //! The order of a drain of D: from the first moment replies ask clients to close, while the port still accepts, for the
 //! edge may route here for some seconds more. After a third of D (five seconds at most), or when no request has come for
-//! two, the port is closed, its backlog first. The app is told to end when the last open request has ended, or a little
-//! later: most apps stop accepting then, so telling them earlier would turn late arrivals into refusals, and streams end
+//! two, the port is closed, its backlog first. The app is asked to end when the last open request has ended, or a little
+//! later: most apps stop accepting then, so asking them earlier would turn late arrivals into refusals, and streams end
 //! only when the app ends them. Shortly before D is over what is still open is cut, and then the app is killed. A second
 //! signal skips to the cut.
+//!
+//! **The app's first process may not be all of it.** What is left of it and below it when that one has ended is asked to
+//! end too, has what is left of the drain, and is killed when the app would be: a server whose wrapper died first is as
+//! much of an app as any. The same holds when the app ends by itself; where it leaves nothing behind, the agent's end comes
+//! at once.
 //!
 //! People are answered and totals are counted to the end, but nothing is judged any more and nothing new is ordered: a
 //! release that is being replaced has no say about its successor.
@@ -17,11 +22,11 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::agent::Error;
-use crate::agent::control::{Agent, AppPhase, SEAL_EVERY, ended};
-use crate::engine::Input;
+use crate::agent::control::{News, RECORD_TIMEOUT};
+use crate::agent::life::{Agent, AppPhase, LOOK_EVERY, UNKILLED_MAX, ended, failed, kill};
 use crate::engine::record::Exit;
-use crate::proxy::{Arm, Drained, Phase, Plan};
-use crate::supervisor::{self, Received, Signal};
+use crate::proxy::{Arm, Drained, Phase};
+use crate::supervisor::{self, Received, Rest, Signal};
 
 /// The port is closed after this at the latest.
 const OPEN_MAX: Duration = Duration::from_secs(5);
@@ -32,22 +37,22 @@ const CUT_BEFORE: Duration = Duration::from_secs(2);
 /// and the app is killed. In a short drain both come later: at three and four fifths of it.
 const KILL_BEFORE: Duration = Duration::from_secs(1);
 /// After the port is closed, open requests are given this share of the drain, and at most so long, before the app is
-/// told to end although some are still open.
+/// asked to end although some are still open.
 const TELL_SHARE: u32 = 6;
 const TELL_MAX: Duration = Duration::from_secs(2);
 /// How long open requests are given when the app has ended: their replies are errors by now.
 const AFTER_THE_APP: Duration = Duration::from_secs(1);
-/// How often the drain looks around.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long the agent waits for the answer to an order that is under way when the app has ended; beyond that the next
 /// agent asks the platform.
 const ORDER_GRACE: Duration = Duration::from_secs(15);
-/// How long the store may take to write what is queued, and what the app left behind to end. A disk that hangs must not
-/// keep the agent from ending.
+/// How much longer the control plane may take to end than it was given; then it is left to itself.
+const CONTROL_SLACK: Duration = Duration::from_secs(1);
+/// How long the store may take to write what is queued. A disk that hangs must not keep the agent from ending.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// How far a drain has come. Times are counted from its beginning.
 struct Drain {
+    asked: Signal,
     cut_at: Duration,
     kill_at: Duration,
     open_max: Duration,
@@ -59,11 +64,16 @@ struct Drain {
     killed: bool,
     hurried: bool,
     exit: Option<Exit>,
+    /// What the app left behind, once its first process has ended.
+    rest: Option<Rest>,
+    /// How many processes that still is.
+    left: usize,
 }
 
 impl Drain {
-    fn of(total: Duration) -> Self {
+    fn of(asked: Signal, total: Duration) -> Self {
         Self {
+            asked,
             cut_at: total - CUT_BEFORE.min(total * 2 / 5),
             kill_at: total - KILL_BEFORE.min(total / 5),
             open_max: (total / 3).min(OPEN_MAX),
@@ -74,7 +84,14 @@ impl Drain {
             killed: false,
             hurried: false,
             exit: None,
+            rest: None,
+            left: 0,
         }
+    }
+
+    /// The app has ended already, and this is what it left behind.
+    fn after(self, exit: Exit, rest: Rest) -> Self {
+        Self { exit: Some(exit), rest: Some(rest), told: true, ..self }
     }
 
     /// A second signal: everything that is still to come, comes now.
@@ -83,6 +100,11 @@ impl Drain {
         self.cut_at = self.cut_at.min(elapsed);
         self.kill_at = self.kill_at.min(elapsed + KILL_BEFORE);
     }
+
+    fn is_over(&self, supervised: bool, elapsed: Duration) -> bool {
+        let nothing_runs = !supervised || self.exit.is_some() && self.left == 0;
+        self.drained && (nothing_runs || elapsed >= self.kill_at + UNKILLED_MAX)
+    }
 }
 
 impl Agent {
@@ -90,18 +112,31 @@ impl Agent {
     /// so that the platform's own restart policy sees what it would have seen.
     pub(super) async fn app_ended(mut self, exit: Exit) -> Result<i32, Error> {
         let code = supervisor::exit_code(exit);
-        let out_of_memory = self.app.as_ref().is_some_and(|app| app.ran_out_of_memory(exit));
-        self.set_phase(Phase::Gone);
+        self.set_arm(|arm| Arm { phase: Phase::Gone, ..arm });
         self.enter(AppPhase::Gone(format!("ended with code {code}")));
-        if exit.is_crash() {
-            warn!(code, out_of_memory, "app ended unexpectedly");
-        } else {
-            info!(code, "app ended");
+        self.tell(News::Exited(exit));
+        let mut drain = Drain::of(Signal::SIGTERM, self.config.app.drain);
+        if let Some(app) = &self.app {
+            drain = drain.after(exit, app.rest());
+            drain.left = drain.rest.as_mut().map_or(0, Rest::ask_to_end);
         }
-        self.seal_now(false).await;
-        self.step(Input::Exited(exit)).await;
-        self.await_order(ORDER_GRACE).await;
-        say_cut(self.data_path.finish(AFTER_THE_APP).await);
+        if drain.left == 0 {
+            drain.cut_at = AFTER_THE_APP;
+        } else {
+            info!(processes = drain.left, "the app left processes behind, and they are asked to end");
+        }
+        self.drain(&mut drain).await?;
+        self.end_control(ORDER_GRACE, ORDER_GRACE + RECORD_TIMEOUT + CONTROL_SLACK).await;
+        self.close().await;
+        Ok(code)
+    }
+
+    /// A start again failed for good.
+    pub(super) async fn never_started(mut self, code: i32) -> Result<i32, Error> {
+        self.set_arm(|arm| Arm { phase: Phase::Gone, ..arm });
+        self.enter(AppPhase::Gone("could not be started again".to_owned()));
+        self.data_path.finish(AFTER_THE_APP).await;
+        self.end_control(ORDER_GRACE, ORDER_GRACE + CONTROL_SLACK).await;
         self.close().await;
         Ok(code)
     }
@@ -112,10 +147,27 @@ impl Agent {
         info!(signal = signal.as_str(), drain = %humantime::format_duration(total), "draining");
         self.enter(AppPhase::Draining);
         self.data_path.begin_drain();
+        let mut drain = Drain::of(signal, total);
+        // Between two starts there is no app, and the drain is as short as its clients let it be.
+        if let Some(again) = self.again.take() {
+            drain = drain.after(again.exit, again.rest);
+            self.set_arm(|arm| Arm { phase: Phase::Draining, ..arm });
+        }
+        let kill_at = drain.kill_at;
+        let took = self.drain(&mut drain).await?;
+        let left = ORDER_GRACE.min(kill_at.saturating_sub(took));
+        self.end_control(left, left + CONTROL_SLACK).await;
+        self.close().await;
+        let code = drain.exit.map_or(0, supervisor::exit_code);
+        info!(code, "drained");
+        Ok(code)
+    }
+
+    /// Keeps the order of a drain to its end; how long it took.
+    async fn drain(&mut self, drain: &mut Drain) -> Result<Duration, Error> {
+        self.tell(News::Draining);
         let began = self.clock.uptime();
-        let mut drain = Drain::of(total);
         let mut look = tokio::time::interval(LOOK_EVERY);
-        let mut count = tokio::time::interval(SEAL_EVERY);
         loop {
             let elapsed = self.clock.uptime().saturating_sub(began);
             tokio::select! {
@@ -126,34 +178,28 @@ impl Agent {
                 },
                 exit = ended(&mut self.app), if drain.exit.is_none() => {
                     drain.exit = Some(exit.map_err(Error::Wait)?);
-                    self.set_phase(Phase::Draining);
+                    drain.rest = self.app.as_ref().map(supervisor::App::rest);
+                    if self.phase == AppPhase::Draining {
+                        self.set_arm(|arm| Arm { phase: Phase::Draining, ..arm });
+                    }
                 }
                 drained = closed(&mut drain.closing), if !drain.drained => {
                     drain.drained = true;
                     say_cut(drained);
                 }
-                Some(input) = self.inputs.recv() => self.heard(input).await,
-                Some(command) = self.commands.recv() => self.obey(command).await,
-                _ = count.tick() => self.count(),
+                why = failed(&mut self.control) => self.control_failed(why),
                 _ = look.tick() => {}
             }
             let elapsed = self.clock.uptime().saturating_sub(began);
-            self.advance(&mut drain, elapsed)?;
-            if drain.drained && (drain.exit.is_some() || self.app.is_none()) {
-                break;
+            self.advance(drain, elapsed);
+            if drain.is_over(self.app.is_some(), elapsed) {
+                return Ok(elapsed);
             }
         }
-        self.count();
-        let left = drain.kill_at.saturating_sub(self.clock.uptime().saturating_sub(began));
-        self.await_order(ORDER_GRACE.min(left)).await;
-        self.close().await;
-        let code = drain.exit.map_or(0, supervisor::exit_code);
-        info!(code, "drained");
-        Ok(code)
     }
 
     /// Does what is due in a drain after `elapsed`.
-    fn advance(&mut self, drain: &mut Drain, elapsed: Duration) -> Result<(), Error> {
+    fn advance(&mut self, drain: &mut Drain, elapsed: Duration) {
         let quiet = self.clock.micros().saturating_sub(self.data_path.last_arrival_us());
         let nobody_comes = Duration::from_micros(quiet) >= QUIET;
         let closes = elapsed >= drain.open_max || nobody_comes || drain.exit.is_some() || drain.hurried;
@@ -162,61 +208,63 @@ impl Agent {
             let left = drain.cut_at.saturating_sub(elapsed);
             drain.closing = Some((elapsed, tokio::spawn(async move { data_path.finish(left).await })));
         }
-        let Some((closed_at, _)) = drain.closing else { return Ok(()) };
+        let Some((closed_at, _)) = drain.closing else { return };
         if elapsed >= drain.cut_at && !drain.drained {
             self.data_path.cut();
         }
         let tells = drain.drained || drain.hurried || elapsed >= closed_at + drain.tell_after;
         if !drain.told && tells {
             drain.told = true;
-            self.set_phase(Phase::Draining);
-            self.relay(Signal::SIGTERM);
+            self.set_arm(|arm| Arm { phase: Phase::Draining, ..arm });
+            self.ask_to_end(drain.asked);
         }
         if let (Some(app), None, false) = (&self.app, drain.exit, drain.killed)
             && elapsed >= drain.kill_at
         {
             drain.killed = true;
             warn!(pid = app.pid(), "the app did not end in time and is killed");
-            app.kill().map_err(Error::Wait)?;
-        }
-        Ok(())
-    }
-
-    fn set_phase(&self, phase: Phase) {
-        let plan = self.plan.load_full();
-        let stable = Arm { phase, ..plan.stable.clone() };
-        self.plan.store(Arc::new(Plan { stable, ..(*plan).clone() }));
-    }
-
-    /// An order that is under way may still be answered; its answer is worth a record.
-    async fn await_order(&mut self, grace: Duration) {
-        let answered = async {
-            while self.ordering {
-                match self.inputs.recv().await {
-                    Some(input) => self.heard(input).await,
-                    None => break,
-                }
+            if let Err(error) = app.kill() {
+                warn!(error = &error as &dyn std::error::Error, "the app could not be killed");
             }
+        }
+        if let Some(rest) = &mut drain.rest {
+            drain.left = rest.ask_to_end();
+            if drain.left > 0 && elapsed >= drain.kill_at {
+                kill(rest);
+            }
+        }
+    }
+
+    fn ask_to_end(&mut self, asked: Signal) {
+        let Some(app) = &mut self.app else { return };
+        match app.ask_to_end(asked) {
+            Ok(()) => info!(signal = asked.as_str(), "the app is asked to end"),
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "a signal could not be relayed"),
+        }
+    }
+
+    /// Lets the control plane end, and waits for it up to `limit`.
+    async fn end_control(&mut self, grace: Duration, limit: Duration) {
+        let Some(control) = self.control.take() else { return };
+        let news = &self.news;
+        let ended = async {
+            // It hears of it last, when it has taken in all other news.
+            let _ = news.send(News::End { grace }).await;
+            control.await
         };
-        if tokio::time::timeout(grace, answered).await.is_err() {
-            warn!("an order to the platform is still under way; the next agent will ask what became of it");
+        match tokio::time::timeout(limit, ended).await {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => self.control_failed(why),
+            Err(_late) => warn!(?limit, "the control plane did not end in time and is left behind"),
         }
     }
 
     async fn close(self) {
-        let stragglers = async {
-            let Some(app) = &self.app else { return };
-            if let Err(error) = app.end_stragglers().await {
-                warn!(
-                    error = &error as &dyn std::error::Error,
-                    "processes that the app left behind could not be ended"
-                );
-            }
-        };
         self.shutdown.cancel();
-        let store = tokio::time::timeout(CLOSE_MAX, self.store.clone().close());
-        let (closed, _) = tokio::join!(store, tokio::time::timeout(CLOSE_MAX, stragglers));
-        if closed.is_err() {
+        if let Some(reaper) = &self.reaper {
+            reaper.abort();
+        }
+        if tokio::time::timeout(CLOSE_MAX, self.store.clone().close()).await.is_err() {
             warn!(limit = ?CLOSE_MAX, "the store did not close in time; what was not written is lost");
         }
     }

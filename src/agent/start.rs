@@ -9,18 +9,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::admin;
-use crate::agent::control::{Agent, AppPhase, INPUTS_MAX};
+use crate::admin::{self, AppView, ServiceView};
+use crate::agent::control::{Control, Decider, NEWS_MAX, Setup};
+use crate::agent::life::{Agent, AppPhase, text};
+use crate::agent::restart::Restarts;
 use crate::agent::{Error, Job, SOCKET_FILE, fingerprint};
-use crate::config::{Config, Origin, Setting};
+use crate::clock::Clock;
+use crate::config::{Address, Config, Origin, Setting};
 use crate::engine::memory::Memory;
+use crate::engine::policy::Policy;
 use crate::engine::release::Release;
 use crate::engine::route::Routes;
-use crate::engine::{Engine, Identity};
+use crate::engine::time::Time;
+use crate::engine::{Effect, Engine, Identity};
 use crate::platform;
 use crate::prober::{Readiness, Target};
 use crate::proxy::{self, Arm, LocalPages, Phase, Plan, Upstream};
@@ -35,80 +41,137 @@ const BACKLOG: u32 = 4096;
 /// How long reading what is remembered may take at the start.
 const MEMORY_MAX: Duration = Duration::from_secs(5);
 
+/// How the engine is made.
+type MakeDecider = fn(Time, Identity, Policy, Memory) -> (Box<dyn Decider>, Vec<Effect>);
+
 /// Brings up the whole agent. On an error nothing is left running: what was bound or opened is dropped.
 pub(super) async fn start(job: Job) -> Result<Agent, Error> {
-    let Job { loaded, command, env, clock } = job;
+    start_with(job, |now, identity, policy, memory| {
+        let (engine, effects) = Engine::start(now, identity, policy, memory);
+        (Box::new(engine), effects)
+    })
+    .await
+}
+
+pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Error> {
+    let Job { loaded, command, env, clock, control: runtime } = job;
     let now = clock.now();
     let mut warnings = loaded.warnings;
     let config = loaded.config;
     let boot = fastrand::u16(..);
     let signals = Signals::listen().map_err(Error::Signals)?;
-    let public = bind("listen.public", config.listen.public)?;
-    let admin_listener = config.listen.admin.map(|a| bind("listen.admin", a)).transpose()?;
+    let (public, admin_listener) = bind_all(&config)?;
     let (store, memory) = remember(open_store(&config, &mut warnings)?, &config, &mut warnings).await?;
     let release = release(&config, &loaded.origins, &command, &env, boot, &mut warnings);
-    let identity = Identity { release, boot };
-    let (engine, effects) = Engine::start(now, identity, config.policy.clone(), memory);
-
-    let routes = Routes::new(config.proxy.routes.clone());
-    let recorder = Recorder::with_routes(config.proxy.workers, now, routes);
-    let (upstream, target) = upstream(&config)?;
-    let first = Plan::whole(Arm { upstream: upstream.clone(), generation: 0, phase: Phase::Starting });
-    let plan = Arc::new(ArcSwap::from_pointee(first));
+    let (engine, effects) =
+        make(now, Identity { release: release.clone(), boot }, config.policy.clone(), memory);
+    let recorder = recorder(&config, now);
+    let (port, upstream, target) = upstream(&config)?;
+    let plan = first_plan(&upstream);
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let shared = Arc::new(admin::Shared::new(clock, config.admin.token.clone(), commands_in));
-    let local = local_pages(Arc::clone(&shared), config.proxy.health_path.clone());
-    // Nothing is recorded of a second app before there is one.
-    let candidate = Recorder::new(config.proxy.workers, now);
-    let shards = proxy::Shards { stable: recorder.shards(), candidate: candidate.shards() };
-    let data_path = proxy::start(config.proxy.clone(), public, Arc::clone(&plan), shards, clock, local)
-        .map_err(Error::DataPath)?;
+    let data_path = start_data_path(&config, public, &plan, &recorder, clock, &shared)?;
 
     let shutdown = CancellationToken::new();
-    let admin_address = serve_admin(admin_listener, &shared, &shutdown)?;
-    serve_socket(&config, &store, &shared, &shutdown);
+    let admin_address = open_doors(&runtime, admin_listener, &config, &store, &shared, &shutdown)?;
     let supervisor = Supervisor::start();
     let platform = build_platform(&config, &supervisor);
-    let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
-    let replica = config.service.replica.clone().unwrap_or_else(|| format!("boot-{boot:04x}"));
-    say_what_hurts(&warnings);
-    announce(&config, &data_path, admin_address, engine.snapshot(now).release.as_str());
+    announce(&config, &warnings, &data_path, admin_address, release.as_str());
 
-    let mut agent = Agent {
+    let (news_in, news) = mpsc::channel(NEWS_MAX);
+    let view = first_view(&upstream, !command.is_empty(), now);
+    let control = Control::new(Setup {
         clock,
         started: now,
+        service: service(&config, boot),
+        warnings,
+        engine,
+        recorder,
+        store: store.clone(),
+        platform,
+        shared: Arc::clone(&shared),
+        app: Arc::clone(&view),
+        news,
+        commands,
+    });
+    shared.update(control.live(now));
+    let mut agent = Agent {
+        clock,
         phase: AppPhase::Starting,
         phase_since: now,
         readiness: Arc::new(Readiness::new(target, config.app.ready_path.clone())),
         upstream: text(&upstream),
-        config,
         command,
-        replica,
-        warnings,
-        engine,
-        recorder,
+        port,
         plan,
         data_path: Arc::new(data_path),
         store,
-        platform,
         shared,
+        view,
         shutdown,
-        supervisor,
         app: None,
+        began: clock.uptime(),
+        restarts: Restarts::new(config.app.restart),
+        restarted: 0,
+        again: None,
         signals,
-        inputs_in,
-        inputs,
-        commands,
-        asking: false,
-        ordering: false,
-        sealed_us: clock.micros(),
-        pause_keeper: None,
+        reaper: Some(tokio::spawn(supervisor::reap(supervisor.own_children()))),
+        supervisor,
+        news: news_in,
+        control: None,
+        config,
     };
-    agent.shared.update(agent.live(now));
-    agent.start_app()?; // Before anything is written: a slow disk must not keep it waiting.
-    agent.perform(effects).await;
-    agent.shared.update(agent.live(clock.now()));
+    // Before anything is written: a slow disk must not keep it waiting.
+    agent.start_app().map_err(Error::Spawn)?;
+    agent.control = Some(runtime.spawn(control.run(effects)));
     Ok(agent)
+}
+
+fn recorder(config: &Config, now: Time) -> Recorder {
+    Recorder::with_routes(config.proxy.workers, now, Routes::new(config.proxy.routes.clone()))
+}
+
+fn start_data_path(
+    config: &Config,
+    public: TcpListener,
+    plan: &Arc<ArcSwap<Plan>>,
+    recorder: &Recorder,
+    clock: Clock,
+    shared: &Arc<admin::Shared>,
+) -> Result<proxy::DataPlane, Error> {
+    let local = local_pages(Arc::clone(shared), config.proxy.health_path.clone());
+    let settings = config.proxy.clone();
+    // Nothing is recorded of a second app before there is one.
+    let candidate = Recorder::new(settings.workers, clock.now());
+    let shards = proxy::Shards { stable: recorder.shards(), candidate: candidate.shards() };
+    proxy::start(settings, public, Arc::clone(plan), shards, clock, local).map_err(Error::DataPath)
+}
+
+fn first_plan(upstream: &Upstream) -> Arc<ArcSwap<Plan>> {
+    let arm = Arm { upstream: upstream.clone(), generation: 0, phase: Phase::Starting };
+    Arc::new(ArcSwap::from_pointee(Plan::whole(arm)))
+}
+
+/// The app before it was started.
+fn first_view(upstream: &Upstream, supervised: bool, now: Time) -> Arc<ArcSwap<AppView>> {
+    Arc::new(ArcSwap::from_pointee(AppView {
+        phase: admin::Phase::Starting,
+        supervised,
+        pid: None,
+        since: now,
+        upstream: text(upstream),
+        restarts: 0,
+        detail: None,
+    }))
+}
+
+fn service(config: &Config, boot: u16) -> ServiceView {
+    ServiceView {
+        name: config.service.name.clone(),
+        environment: config.service.environment.clone(),
+        replica: config.service.replica.clone().unwrap_or_else(|| format!("boot-{boot:04x}")),
+        version: env!("CARGO_PKG_VERSION"),
+    }
 }
 
 /// The release, and a warning when it cannot be known.
@@ -132,6 +195,12 @@ fn release(
         );
     }
     release
+}
+
+fn bind_all(config: &Config) -> Result<(TcpListener, Option<TcpListener>), Error> {
+    let public = bind("listen.public", config.listen.public)?;
+    let admin = config.listen.admin.map(|address| bind("listen.admin", address)).transpose()?;
+    Ok((public, admin))
 }
 
 fn bind(option: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
@@ -186,24 +255,29 @@ async fn remember(
     Ok((store, Memory::default()))
 }
 
-fn upstream(config: &Config) -> Result<(Upstream, Target), Error> {
-    if let Some(authority) = &config.app.upstream {
-        let authority = authority.clone();
-        return Ok((Upstream::Remote { authority: authority.clone() }, Target::Authority(authority)));
+/// The app's PORT, and where it is for the data path and for the question whether it is ready.
+fn upstream(config: &Config) -> Result<(u16, Upstream, Target), Error> {
+    let unix = |path: &Path| (Upstream::Unix { path: path.to_owned() }, Target::Socket(path.to_owned()));
+    match &config.app.upstream {
+        Some(Address::Authority(authority)) => {
+            let authority = authority.clone();
+            return Ok((0, Upstream::Remote { authority: authority.clone() }, Target::Authority(authority)));
+        }
+        Some(Address::Socket(path)) => {
+            let (upstream, target) = unix(path);
+            return Ok((0, upstream, target));
+        }
+        None => {}
     }
     let port = match config.app.port {
         Some(port) => port,
         None => supervisor::free_port().map_err(Error::FreePort)?,
     };
-    Ok((Upstream::Loopback { port }, Target::Loopback(port)))
-}
-
-fn text(upstream: &Upstream) -> String {
-    match upstream {
-        Upstream::Loopback { port } => format!("localhost:{port}"),
-        Upstream::Remote { authority } => authority.clone(),
-        Upstream::Unix { path } => format!("unix:{}", path.display()),
-    }
+    let (upstream, target) = match &config.app.socket {
+        Some(path) => unix(path),
+        None => (Upstream::Loopback { port }, Target::Loopback(port)),
+    };
+    Ok((port, upstream, target))
 }
 
 fn local_pages(shared: Arc<admin::Shared>, health_path: Option<String>) -> LocalPages {
@@ -215,6 +289,20 @@ fn local_pages(shared: Arc<admin::Shared>, health_path: Option<String>) -> Local
         let accept = request.accept.and_then(|text| http::HeaderValue::from_str(text).ok());
         admin::public_page(&shared, request.method, request.path, accept.as_ref(), &health_path)
     })
+}
+
+/// What people ask is answered by the control plane's runtime.
+fn open_doors(
+    runtime: &Handle,
+    listener: Option<TcpListener>,
+    config: &Config,
+    store: &Store,
+    shared: &Arc<admin::Shared>,
+    shutdown: &CancellationToken,
+) -> Result<Option<SocketAddr>, Error> {
+    let _entered = runtime.enter();
+    serve_socket(config, store, shared, shutdown);
+    serve_admin(listener, shared, shutdown)
 }
 
 fn serve_admin(
@@ -275,13 +363,16 @@ fn build_platform(config: &Config, supervisor: &Supervisor) -> Arc<dyn platform:
     )
 }
 
-fn say_what_hurts(warnings: &[String]) {
+fn announce(
+    config: &Config,
+    warnings: &[String],
+    data_path: &proxy::DataPlane,
+    admin: Option<SocketAddr>,
+    release: &str,
+) {
     for warning in warnings {
         warn!(%warning, "this will hurt");
     }
-}
-
-fn announce(config: &Config, data_path: &proxy::DataPlane, admin: Option<SocketAddr>, release: &str) {
     let public = data_path.address();
     let admin = admin.map(|a| a.to_string()).unwrap_or_default();
     let mode = config.policy.mode.label();

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::run::ConfigArgs;
 use crate::cli::{EXIT_FAILED, EXIT_USAGE};
-use crate::config::{Loaded, Platform};
+use crate::config::{Address, Loaded, Platform};
 use crate::store;
 
 /// Reads the configuration and says what would run.
@@ -128,7 +128,8 @@ fn print_text(args: &ConfigArgs, loaded: &Loaded, faults: &[Fault]) {
 fn app(args: &ConfigArgs, loaded: &Loaded) -> String {
     let words: Vec<_> = args.command.iter().map(|word| word.to_string_lossy()).collect();
     match (&loaded.config.app.upstream, words.is_empty()) {
-        (Some(authority), true) => format!("http://{authority}, run by others"),
+        (Some(Address::Authority(authority)), true) => format!("http://{authority}, run by others"),
+        (Some(Address::Socket(path)), true) => format!("unix:{}, run by others", path.display()),
         (None, true) => "not told: `outrigger run` needs its command after `--`, or --upstream".to_owned(),
         (Some(_) | None, false) => words.join(" "),
     }

@@ -103,13 +103,18 @@ impl Unhealthy {
     }
 }
 
-/// Asks, and says in one line what came of it.
-pub(super) async fn healthcheck(args: &HealthcheckArgs) -> ExitCode {
-    let result = match page_of(args) {
-        Ok(page) => ask_within(LIMIT, &page).await,
-        Err(error) => Err(error),
+/// Asks, and says in one line what came of it. On this thread alone: a container may be near its limit of processes, and
+/// threads count.
+pub(super) fn healthcheck(args: &HealthcheckArgs) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("outrigger: could not start: build the runtime: {error}");
+            return ExitCode::from(EXIT_FAILED);
+        }
     };
-    match result {
+    let asked = page_of(args).and_then(|page| runtime.block_on(ask_within(LIMIT, &page)));
+    match asked {
         Ok(answer) if args.json => {
             print(
                 &json!({ "healthy": true, "status": answer.status.as_u16(), "reason": said(&answer) })

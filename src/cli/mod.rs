@@ -78,7 +78,7 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => block_on(async { told(read::pause(&args).await) }),
         Command::Resume(args) => block_on(async { told(read::resume(&args).await) }),
         Command::Check(args) => check::check(&args),
-        Command::Healthcheck(args) => block_on(healthcheck::healthcheck(&args)),
+        Command::Healthcheck(args) => healthcheck::healthcheck(&args),
         Command::DemoApp(args) => block_on(async { ended(demo::run_app(args).await) }),
         Command::DemoLeash(args) => ended(Err(demo::run_leash(&args))),
     }
@@ -136,8 +136,16 @@ fn block_on(job: impl Future<Output = ExitCode>) -> ExitCode {
 
 /// The control plane's runtime: two threads besides the one that blocks on it.
 fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
-    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    built.map_err(|error| {
+    built(tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all())
+}
+
+/// The runtime of the app's life: the main thread alone.
+fn life_runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
+    built(tokio::runtime::Builder::new_current_thread().enable_all())
+}
+
+fn built(builder: &mut tokio::runtime::Builder) -> Result<tokio::runtime::Runtime, ExitCode> {
+    builder.build().map_err(|error| {
         eprintln!("outrigger: could not start: build the runtime: {error}");
         ExitCode::from(EXIT_FAILED)
     })

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::agent::{self, Job};
-use crate::cli::{EXIT_FAILED, EXIT_USAGE, logs, runtime};
+use crate::cli::{EXIT_FAILED, EXIT_USAGE, life_runtime, logs, runtime};
 use crate::clock::Clock;
 use crate::config::{self, Flags, Sources};
 
@@ -89,13 +89,14 @@ pub(super) fn run(args: RunArgs) -> ExitCode {
     }
     logs::start(&loaded.config.log, clock, &env);
     let origins = loaded.origins.clone();
-    let job = Job { loaded, command: args.config.command, env, clock };
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(code) => return code,
+    let (control, life) = match (runtime(), life_runtime()) {
+        (Ok(control), Ok(life)) => (control, life),
+        (Err(code), _) | (_, Err(code)) => return code,
     };
+    let (command, handle) = (args.config.command, control.handle().clone());
+    let job = Job { loaded, command, env, clock, control: handle };
     // On the main thread: the app is bound to the life of the thread that starts it.
-    let code = match runtime.block_on(agent::run(job)) {
+    let code = match life.block_on(agent::run(job)) {
         Ok(code) => u8::try_from(code).unwrap_or(EXIT_FAILED),
         Err(error) => {
             let code = error.exit_code();
@@ -107,6 +108,7 @@ pub(super) fn run(args: RunArgs) -> ExitCode {
             code
         }
     };
-    runtime.shutdown_background();
+    control.shutdown_background();
+    life.shutdown_background();
     ExitCode::from(code)
 }

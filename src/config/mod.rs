@@ -25,7 +25,9 @@ use std::path::{Path, PathBuf};
 
 pub use crate::config::environment::{process_environment, user_name};
 pub use crate::config::fault::{Fault, Faults};
-pub use crate::config::options::{Admin, App, Config, Listen, Log, Platform, Proxy, Secret, Service, Store};
+pub use crate::config::options::{
+    Address, Admin, App, Config, Listen, Log, Platform, Proxy, Reach, Restart, Secret, Service, Store,
+};
 pub use crate::config::value::Origin;
 
 use crate::config::environment::Surroundings;

@@ -58,12 +58,51 @@ pub struct Listen {
 pub struct App {
     /// The app's port on loopback; `None`: a free one is chosen at each start.
     pub port: Option<u16>,
-    /// Where the app is, when we do not supervise it: host and port of an `http://` URL.
-    pub upstream: Option<String>,
+    /// The socket that the app listens on instead of a port.
+    pub socket: Option<PathBuf>,
+    /// Where the app is, when we do not supervise it.
+    pub upstream: Option<Address>,
     /// A path that answers 2xx or 3xx when the app is ready; `None`: it is ready when its port accepts.
     pub ready_path: Option<String>,
     /// How long the app, and open requests, are given at a shutdown.
     pub drain: Duration,
+    /// How far signals go.
+    pub signals: Reach,
+    /// Whether the app is started again when it has ended.
+    pub restart: Restart,
+    /// Whether the app is given the platform's token.
+    pub keep_token: bool,
+}
+
+/// Where an app is that others run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// Host and port of an `http://` URL.
+    Authority(String),
+    /// A socket in the file system.
+    Socket(PathBuf),
+}
+
+/// Whom a signal for the app is sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The app's first process; past a wrapper that does nothing with the signal, what that one runs.
+    Auto,
+    /// The first process only.
+    App,
+    /// Everybody in the app's process group.
+    Group,
+}
+
+/// When the agent starts the app again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// Never: the app's end is the agent's.
+    Never,
+    /// When it crashed.
+    OnFailure,
+    /// However it ended.
+    Always,
 }
 
 /// The data path's limits.

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::environment::Surroundings;
-use crate::config::options::{Admin, App, Config, Listen, Log, Platform, Proxy, Service, Store};
+use crate::config::options::{
+    Admin, App, Config, Listen, Log, Platform, Proxy, Reach, Restart, Service, Store,
+};
 use crate::config::reader::Reader;
 use crate::config::units::{self, NAME_LEN_MAX, Wrong};
 use crate::config::value::{Origin, Value};
@@ -76,13 +78,25 @@ fn listen(reader: &mut Reader) -> Listen {
 
 fn app(reader: &mut Reader) -> App {
     let port = reader.small("app.port", 0, 0, u16::MAX.into()) as u16;
+    let reaches = [("auto", Reach::Auto), ("app", Reach::App), ("group", Reach::Group)];
+    let restarts =
+        [("never", Restart::Never), ("on-failure", Restart::OnFailure), ("always", Restart::Always)];
     App {
         port: (port != 0).then_some(port),
-        upstream: reader.optional("app.upstream", URL_REMEDY, units::authority),
+        socket: reader.optional("app.socket", SOCKET_REMEDY, |value| units::socket(units::line(value, 256)?)),
+        upstream: reader.optional("app.upstream", UPSTREAM_REMEDY, units::upstream),
         ready_path: reader.parsed("app.ready_path", "off", PATH_REMEDY, units::path),
         drain: reader.duration("app.drain", DRAIN, "0s", "1h"),
+        signals: reader.choice("app.signals", &reaches),
+        restart: reader.choice("app.restart", &restarts),
+        keep_token: reader.truth("app.keep_token", false),
     }
 }
+
+const UPSTREAM_REMEDY: &str = "give a plain URL with nothing behind the port, such as \"http://127.0.0.1:3000\", or a \
+                               socket, such as \"unix:/run/app.sock\"";
+const SOCKET_REMEDY: &str =
+    "give the absolute path of a socket, at most 107 bytes long, such as \"/run/app.sock\"";
 
 const URL_REMEDY: &str = "give a plain URL with nothing behind the port, such as \"http://127.0.0.1:3000\"";
 const PATH_REMEDY: &str = "give a path that begins with /, or \"off\"";
@@ -237,6 +251,12 @@ fn log(reader: &mut Reader) -> Log {
 
 /// What can only be wrong between options.
 pub(super) fn cross_check(reader: &mut Reader, config: &Config) {
+    cross_check_times(reader, config);
+    cross_check_places(reader, config);
+    cross_check_platform(reader, config);
+}
+
+fn cross_check_times(reader: &mut Reader, config: &Config) {
     let (policy, proxy) = (&config.policy, &config.proxy);
     let mut require = |holds, options: &[&'static str], rule| reader.require(holds, options, rule);
     require(
@@ -270,6 +290,11 @@ pub(super) fn cross_check(reader: &mut Reader, config: &Config) {
         &["proxy.connect_timeout", "proxy.response_timeout"],
         "a connect must not take as long as the whole reply may; make connect_timeout shorter",
     );
+}
+
+/// Where the agent and the app listen.
+fn cross_check_places(reader: &mut Reader, config: &Config) {
+    let mut require = |holds, options: &[&'static str], rule| reader.require(holds, options, rule);
     let public = config.listen.public.port();
     let admin = config.listen.admin.map(|address| address.port());
     require(
@@ -284,6 +309,20 @@ pub(super) fn cross_check(reader: &mut Reader, config: &Config) {
             "the app cannot listen where the agent does; give app.port another port, or 0 for any free one",
         );
     }
+    require(
+        config.app.port.is_none() || config.app.socket.is_none(),
+        &["app.port", "app.socket"],
+        "the app listens on a port or on a socket; leave one of them out",
+    );
+    require(
+        config.app.upstream.is_none() || config.app.socket.is_none(),
+        &["app.upstream", "app.socket"],
+        "a socket is told to an app that the agent starts; for one that others run, give upstream = \"unix:/path\"",
+    );
+}
+
+fn cross_check_platform(reader: &mut Reader, config: &Config) {
+    let mut require = |holds, options: &[&'static str], rule| reader.require(holds, options, rule);
     let command_is_missing =
         matches!(&config.platform, Platform::Command { roll_back, .. } if roll_back.is_empty());
     require(

@@ -102,7 +102,7 @@ outrigger.toml:9: judge.cooldown: there is no such option; did you mean rollback
 outrigger.toml:10: [rollbck]: there is no such section; did you mean [rollback]?
 outrigger.toml:13: platform.kind = "railway" is not one of the words that are known; give one of "dry-run", "command", "local"
 outrigger.toml:14: platform.roll_back = [2 items] names no program; give a list of at most 64 texts, the program first, as in ["./roll-back.sh", "--now"]
-outrigger.toml:16: app.upstream = "localhost:3000" is not an http:// URL (it must begin with http://); give a plain URL with nothing behind the port, such as "http://127.0.0.1:3000"
+outrigger.toml:16: app.upstream = "localhost:3000" is not an http:// URL (it must begin with http://); give a plain URL with nothing behind the port, such as "http://127.0.0.1:3000", or a socket, such as "unix:/run/app.sock"
 outrigger.toml:17: app.ready_path = "ready" does not begin with /; give a path that begins with /, or "off"
 outrigger.toml:19: log.filter = "loud" is no log filter; give error, warn, info, debug or trace, or targets too, as in "info,outrigger::proxy=debug"
 outrigger.toml:20: log.token: there is no such option; secrets are only taken from the environment: the token of the admin port is OUTRIGGER_TOKEN
@@ -165,7 +165,7 @@ fn a_higher_layer_wins() {
     let config = world.config();
     assert_eq!(config.listen.public.to_string(), "[::1]:4", "flags stand above all");
     assert_eq!(config.listen.admin, None);
-    assert_eq!(config.app.upstream.as_deref(), Some("127.0.0.1:3000"));
+    assert_eq!(config.app.upstream, Some(Address::Authority("127.0.0.1:3000".to_owned())));
     assert_eq!((config.store.dir, config.store.dir_is_explicit), ("/data".into(), true));
 }
 

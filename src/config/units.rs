@@ -2,8 +2,10 @@
 //! that do not repeat the value, because the value may be a secret in the wrong place.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::options::Address;
 use crate::config::value::Value;
 
 /// What is wrong with a value.
@@ -12,6 +14,9 @@ pub(super) type Wrong = &'static str;
 const OUT_OF_RANGE: Wrong = "is out of range";
 /// The longest name of a service, an environment or a replica, in characters.
 pub(super) const NAME_LEN_MAX: usize = 64;
+
+/// The longest path of a socket, in bytes: what the kernel has room for.
+const SOCKET_LEN_MAX: usize = 107;
 
 /// A duration with its unit.
 pub(super) fn duration(value: &Value, least: Duration, most: Duration) -> Result<Duration, Wrong> {
@@ -135,6 +140,22 @@ pub(super) fn authority(value: &Value) -> Result<String, Wrong> {
     Ok(format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80)))
 }
 
+/// Where an app is: a plain `http://` URL, or `unix:/path`.
+pub(super) fn upstream(value: &Value) -> Result<Address, Wrong> {
+    match line(value, 1024)?.strip_prefix("unix:") {
+        Some(path) => socket(path).map(Address::Socket),
+        None => authority(value).map(Address::Authority),
+    }
+}
+
+/// The path of a socket.
+pub(super) fn socket(text: &str) -> Result<PathBuf, Wrong> {
+    if !text.starts_with('/') || text.ends_with('/') {
+        return Err("is not the absolute path of a socket");
+    }
+    if text.len() > SOCKET_LEN_MAX { Err("is too long for a socket") } else { Ok(PathBuf::from(text)) }
+}
+
 /// A path of a request: `/ready`; or `off`.
 pub(super) fn path(value: &Value) -> Result<Option<String>, Wrong> {
     match line(value, 1024)? {
@@ -201,5 +222,17 @@ mod tests {
             assert!(ok(wrong).is_err(), "{wrong}");
         }
         assert!(ok("http://a:99999").is_err());
+    }
+
+    #[test]
+    fn an_upstream_may_be_a_socket() {
+        let ok = |text: &str| upstream(&plain(text));
+        assert_eq!(ok("unix:/run/app.sock"), Ok(Address::Socket("/run/app.sock".into())));
+        assert_eq!(ok("http://a:1"), Ok(Address::Authority("a:1".to_owned())));
+        for wrong in ["unix:app.sock", "unix:", "unix:/run/", "unix://", "/run/app.sock"] {
+            assert!(ok(wrong).is_err(), "{wrong}");
+        }
+        assert!(ok(&format!("unix:/{}", "a".repeat(107))).is_err());
+        assert!(ok(&format!("unix:/{}", "a".repeat(106))).is_ok());
     }
 }

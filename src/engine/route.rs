@@ -15,8 +15,6 @@
 mod groups;
 mod pattern;
 mod shape;
-#[cfg(test)]
-mod tests;
 mod tree;
 
 use crate::engine::observation::{Method, Outcome};
@@ -248,7 +246,8 @@ fn lesson(visit: &Visit<'_>) -> Lesson {
             | Outcome::Shed
             | Outcome::StaleConnection
             | Outcome::NotReady
-            | Outcome::Draining,
+            | Outcome::Draining
+            | Outcome::Crossed,
         )
         | None => false,
     };

@@ -143,8 +143,8 @@ impl Engine {
     fn sealed(&mut self, now: Time, window: &Window, effects: &mut Vec<Effect>) {
         if let Some(pause) = self.pause.take_if(|p| p.until.is_some_and(|until| until <= now)) {
             let by = format!("the end of {}'s pause", pause.by);
-            effects.push(Effect::KeepPause(None));
             effects.push(self.note(now, Happening::Resumed { by }));
+            effects.push(Effect::KeepPause(None));
         }
         let tick = self.tick.get_or_insert_with(|| Tick::starting(window.from));
         tick.add(window);
@@ -211,15 +211,16 @@ impl Engine {
     }
 
     fn paused(&mut self, now: Time, pause: Pause, effects: &mut Vec<Effect>) {
-        effects.push(Effect::KeepPause(Some(pause.clone())));
+        // The record first: who waits until the pause is durable then knows that it is, too.
         effects.push(self.note(now, Happening::Paused(pause.clone())));
+        effects.push(Effect::KeepPause(Some(pause.clone())));
         self.pause = Some(pause);
     }
 
     fn resumed(&mut self, now: Time, by: String, effects: &mut Vec<Effect>) {
         if self.pause.take().is_some() {
-            effects.push(Effect::KeepPause(None));
             effects.push(self.note(now, Happening::Resumed { by }));
+            effects.push(Effect::KeepPause(None));
         }
     }
 

@@ -195,9 +195,9 @@ pub struct Window {
     /// Requests that ended and are in no route's figures, because there were too many to keep the paths of.
     pub unrouted: u64,
     /// How long a connection to the app was waited for: the pool, the connect, the hold while it starts.
-    pub reached: Spread,
+    pub reached: Box<Spread>,
     /// From a request's first byte to its reply's last; depends on the client's speed, too.
-    pub total: Spread,
+    pub total: Box<Spread>,
     /// Requests that were sent a second time.
     pub retried: u64,
     /// Health checks that ended; they are in no other figure.

@@ -5,4 +5,4 @@
 
 mod readiness;
 
-pub use crate::prober::readiness::{Readiness, Target};
+pub use crate::prober::readiness::{Place, Readiness, Target};

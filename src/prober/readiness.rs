@@ -1,12 +1,14 @@
-//! Ready means: the port accepts, and the configured path, if any, answers 2xx or 3xx.
+//! Ready means: the port or socket accepts, and the configured path, if any, answers 2xx or 3xx.
 //!
 //! An app may listen on either family's loopback, so both are tried, 127.0.0.1 first, and the one that worked is the
 //! answer. The first tries come quickly, for each millisecond here is one of downtime at a restart; then they grow
 //! rarer. Each request of ours has a connection of its own, so that none is left open to an app that serves one at a
 //! time.
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +17,8 @@ use http::{Request, StatusCode, header};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 
 /// The pause after the first failed try; it doubles
@@ -41,6 +44,26 @@ pub enum Target {
     Loopback(u16),
     /// At this host and port.
     Authority(String),
+    /// At this socket in the file system.
+    Socket(PathBuf),
+}
+
+/// One address that was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A port.
+    Port(SocketAddr),
+    /// A socket in the file system.
+    Socket(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(address) => address.fmt(f),
+            Self::Socket(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// The question whether an app is ready.
@@ -65,12 +88,12 @@ enum NotReady {
     NoAddress { authority: String },
     #[error("no connection to {address}")]
     Connect {
-        address: SocketAddr,
+        address: Place,
         #[source]
         source: io::Error,
     },
     #[error("no connection to {address}, or no answer, within {}", humantime::format_duration(TRY_TIMEOUT))]
-    TimedOut { address: SocketAddr },
+    TimedOut { address: Place },
     #[error("the request for `{path}` could not be made")]
     Make {
         path: String,
@@ -79,13 +102,13 @@ enum NotReady {
     },
     #[error("no answer to GET {path} from {address}")]
     Exchange {
-        address: SocketAddr,
+        address: Place,
         path: String,
         #[source]
         source: hyper::Error,
     },
     #[error("GET {path} from {address} answered {status}; 2xx or 3xx means ready")]
-    Status { address: SocketAddr, path: String, status: StatusCode },
+    Status { address: Place, path: String, status: StatusCode },
 }
 
 impl Readiness {
@@ -100,7 +123,7 @@ impl Readiness {
     }
 
     /// Waits until the app is ready, for ever if need be, and says at which address. May be dropped at any time.
-    pub async fn wait(&self) -> SocketAddr {
+    pub async fn wait(&self) -> Place {
         let mut pause = PAUSE_MIN;
         loop {
             let error = match self.try_once().await {
@@ -117,13 +140,13 @@ impl Readiness {
     }
 
     /// Asks every address once; the failure is that of the first, where an app usually is.
-    async fn try_once(&self) -> Result<SocketAddr, NotReady> {
+    async fn try_once(&self) -> Result<Place, NotReady> {
         let (addresses, host) = self.addresses().await?;
         let mut first = None;
         for address in addresses {
             let host = host.clone().unwrap_or_else(|| address.to_string());
-            let asked = timeout(TRY_TIMEOUT, self.ask(address, &host)).await;
-            match asked.unwrap_or(Err(NotReady::TimedOut { address })) {
+            let asked = timeout(TRY_TIMEOUT, self.ask(&address, &host)).await;
+            match asked.unwrap_or_else(|_late| Err(NotReady::TimedOut { address: address.clone() })) {
                 Ok(()) => return Ok(address),
                 Err(error) => {
                     // Of two failures the one that got further tells more.
@@ -138,25 +161,43 @@ impl Readiness {
     }
 
     /// The addresses to ask, at least one, and the host to name if it is not the address itself.
-    async fn addresses(&self) -> Result<(Vec<SocketAddr>, Option<String>), NotReady> {
+    async fn addresses(&self) -> Result<(Vec<Place>, Option<String>), NotReady> {
         let authority = match &self.target {
             Target::Loopback(port) => {
                 let both = [(Ipv4Addr::LOCALHOST, *port).into(), (Ipv6Addr::LOCALHOST, *port).into()];
-                return Ok((both.to_vec(), None));
+                return Ok((both.map(Place::Port).to_vec(), None));
+            }
+            Target::Socket(path) => {
+                return Ok((vec![Place::Socket(path.clone())], Some("localhost".to_owned())));
             }
             Target::Authority(authority) => authority.clone(),
         };
         let found = match timeout(TRY_TIMEOUT, lookup_host(with_port(&authority))).await {
             Err(_late) => return Err(NotReady::ResolveTimedOut { authority }),
             Ok(Err(source)) => return Err(NotReady::Resolve { authority, source }),
-            Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect::<Vec<_>>(),
+            Ok(Ok(found)) => found.take(ADDRESSES_MAX).map(Place::Port).collect::<Vec<_>>(),
         };
         if found.is_empty() { Err(NotReady::NoAddress { authority }) } else { Ok((found, Some(authority))) }
     }
 
-    async fn ask(&self, address: SocketAddr, host: &str) -> Result<(), NotReady> {
-        let connected = TcpStream::connect(address).await;
-        let stream = connected.map_err(|source| NotReady::Connect { address, source })?;
+    async fn ask(&self, address: &Place, host: &str) -> Result<(), NotReady> {
+        let refused = |source| NotReady::Connect { address: address.clone(), source };
+        match address {
+            Place::Port(port) => {
+                self.ask_over(TcpStream::connect(port).await.map_err(refused)?, address, host).await
+            }
+            Place::Socket(path) => {
+                self.ask_over(UnixStream::connect(path).await.map_err(refused)?, address, host).await
+            }
+        }
+    }
+
+    async fn ask_over(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        address: &Place,
+        host: &str,
+    ) -> Result<(), NotReady> {
         let Some(path) = &self.path else { return Ok(()) };
         let request = Request::get(path)
             .header(header::HOST, host)
@@ -164,7 +205,7 @@ impl Readiness {
             .header(header::CONNECTION, "close")
             .body(Empty::<Bytes>::new())
             .map_err(|source| NotReady::Make { path: path.clone(), source })?;
-        let lost = |source| NotReady::Exchange { address, path: path.clone(), source };
+        let lost = |source| NotReady::Exchange { address: address.clone(), path: path.clone(), source };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         let mut reply = std::pin::pin!(sender.send_request(request));
         // Not spawned: when the question is dropped, so is the connection. The body is not of interest.
@@ -176,7 +217,7 @@ impl Readiness {
         if status.is_success() || status.is_redirection() {
             return Ok(());
         }
-        Err(NotReady::Status { address, path: path.clone(), status })
+        Err(NotReady::Status { address: address.clone(), path: path.clone(), status })
     }
 
     fn failure(&self) -> MutexGuard<'_, Option<String>> {
@@ -242,7 +283,7 @@ mod tests {
         let listener = listener("127.0.0.1").await;
         let address = listener.local_addr().unwrap();
         let asked = readiness(Target::Loopback(address.port()), None);
-        assert_eq!(soon(asked.wait()).await, address);
+        assert_eq!(soon(asked.wait()).await, Place::Port(address));
         assert_eq!(asked.last_failure(), None);
     }
 
@@ -250,7 +291,10 @@ mod tests {
     async fn an_app_on_the_other_familys_loopback_is_found() {
         let listener = listener("::1").await;
         let address = listener.local_addr().unwrap();
-        assert_eq!(soon(readiness(Target::Loopback(address.port()), None).wait()).await, address);
+        assert_eq!(
+            soon(readiness(Target::Loopback(address.port()), None).wait()).await,
+            Place::Port(address)
+        );
     }
 
     #[tokio::test]
@@ -274,7 +318,7 @@ mod tests {
         .await;
         assert!(reason.starts_with(&format!("no connection to {address}: ")), "{reason}");
         let _listener = socket.listen(8).unwrap();
-        assert_eq!(soon(asked.wait()).await, address);
+        assert_eq!(soon(asked.wait()).await, Place::Port(address));
         assert_eq!(asked.last_failure(), None);
     }
 
@@ -287,7 +331,7 @@ mod tests {
             let heads = ["503 Service Unavailable", "404 Not Found", ready];
             let (address, requests) =
                 soon(async { tokio::join!(asked.wait(), answer(&listener, &heads)) }).await;
-            assert_eq!(address.port(), port);
+            assert_eq!(address, Place::Port(listener.local_addr().unwrap()));
             assert_eq!(requests.len(), 3);
             assert!(requests[0].starts_with("GET /ready?deep=1 HTTP/1.1\r\n"), "{}", requests[0]);
             assert!(requests[0].contains(&format!("host: 127.0.0.1:{port}\r\n")), "{}", requests[0]);
@@ -324,6 +368,32 @@ mod tests {
         let tried = soon(asked.try_once()).await;
         assert!(matches!(tried, Err(NotReady::TimedOut { .. })), "{tried:?}");
         drop(listener);
+    }
+
+    #[tokio::test]
+    async fn an_app_on_a_socket_is_asked_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.sock");
+        let asked = readiness(Target::Socket(path.clone()), Some("/up"));
+        let reason = chain(&soon(asked.try_once()).await.unwrap_err());
+        assert!(reason.starts_with(&format!("no connection to unix:{}: ", path.display())), "{reason}");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let answering = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut got = Vec::new();
+            while !got.ends_with(b"\r\n\r\n") {
+                got.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            String::from_utf8(got).unwrap()
+        };
+        let (place, request) = soon(async { tokio::join!(asked.wait(), answering) }).await;
+        assert_eq!(place, Place::Socket(path));
+        assert!(
+            request.starts_with("GET /up HTTP/1.1\r\n") && request.contains("host: localhost\r\n"),
+            "{request}"
+        );
+        assert_eq!(soon(readiness(Target::Socket(folder.path().join("app.sock")), None).wait()).await, place);
     }
 
     #[test]

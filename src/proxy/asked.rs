@@ -116,14 +116,21 @@ impl Asked {
     }
 
     /// Sends a copy to the candidate, where the plan says so. Nobody waits for it.
-    fn mirror(&self, worker: &Rc<Worker>, split: &Split) {
+    fn mirror(&self, worker: &Rc<Worker>, split: &Split, body: &[u8]) {
         let Some(rules) = &split.mirror else { return };
-        // A body would have to be gathered; what is safe seldom has one.
-        if !self.is_whole() || !split::should_mirror(split, self.arm, &self.as_crossing(), &worker.mirrored) {
+        // No body is gathered for a copy: what is safe seldom has one, and a short one comes with its head.
+        let length = match self.framing {
+            Framing::None => Some(0),
+            Framing::Length(length) => usize::try_from(length).ok(),
+            Framing::Chunked | Framing::Close => None,
+        };
+        let Some(body) = length.and_then(|length| body.get(..length)) else { return };
+        if !split::should_mirror(split, self.arm, &self.as_crossing(), &worker.mirrored) {
             return;
         }
         let Some(place) = worker.copies.begin() else { return };
-        let copy = mirror::copy_of(&self.head, rules);
+        let mut copy = mirror::copy_of(&self.head, rules);
+        copy.extend_from_slice(body);
         let (worker, arm) = (Rc::clone(worker), split.candidate.clone());
         tokio::task::spawn_local(async move {
             if let Ok(socket) = connect::once(&worker, ArmId::Candidate, &arm).await {
@@ -135,8 +142,8 @@ impl Asked {
     }
 }
 
-/// Chooses the app, opens the request's entry, and renders the head for the app.
-pub(super) fn take(line: &Line, request: &Request<'_>, began_us: u64) -> Asked {
+/// Chooses the app, opens the request's entry, and renders the head for the app. `body`: what has come of it.
+pub(super) fn take(line: &Line, request: &Request<'_>, body: &[u8], began_us: u64) -> Asked {
     let worker = &line.worker;
     let plan = worker.plan.load();
     let chosen = plan.split.as_ref().map(|split| choose(line, request, split));
@@ -164,7 +171,7 @@ pub(super) fn take(line: &Line, request: &Request<'_>, began_us: u64) -> Asked {
         may_cross: plan.split.is_some(),
     };
     if let Some(split) = &plan.split {
-        asked.mirror(worker, split);
+        asked.mirror(worker, split, body);
     }
     asked
 }
@@ -220,7 +227,7 @@ fn is_of_the_platform(address: IpAddr) -> bool {
 }
 
 /// A UUID of version 7 (RFC 9562, 5.7) from the time and `random`.
-fn request_id(now: Time, random: u128) -> [u8; 36] {
+pub(super) fn request_id(now: Time, random: u128) -> [u8; 36] {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let millis = u128::from(now.as_millis()) & 0xffff_ffff_ffff;
     let bits = (millis << 80) | (0x7 << 76) | (random & 0x0fff_3fff_ffff_ffff_ffff) | (0b10 << 62);

@@ -116,7 +116,8 @@ async fn converse(line: &Line, client: &mut Client<'_>) -> End {
             Next::Page(page, bodyless, closes) => show(line, client, page, bodyless, closes).await,
             Next::Refuse(refusal) => {
                 line.worker.shard().refused(observation::Method::Other, refusal.status(), refusal.outcome());
-                refuse(line, client, refusal, false, None, true).await
+                let id = asked::request_id(line.worker.clock.now(), fastrand::u128(..));
+                refuse(line, client, refusal, false, Some(&id), true).await
             }
             Next::End => After::Close,
         };
@@ -144,7 +145,7 @@ async fn next(line: &Line, client: &mut Client<'_>) -> Next {
                 Ok(Some(request)) => {
                     line.watch.disarm(Limit::ClientSends);
                     let len = request.len;
-                    let next = dispatch(line, &request, began_us);
+                    let next = dispatch(line, &request, &client.input.data()[len..], began_us);
                     client.input.consume(len);
                     return next;
                 }
@@ -185,14 +186,15 @@ async fn more(line: &Line, client: &mut Client<'_>, is_idle: bool) -> Result<usi
 }
 
 /// The order is fixed: our own pages first, then everything else is the app's.
-fn dispatch(line: &Line, request: &Request<'_>, began_us: u64) -> Next {
+/// `body`: what has come of it.
+fn dispatch(line: &Line, request: &Request<'_>, body: &[u8], began_us: u64) -> Next {
     let worker = &line.worker;
     if let Some(page) = own_page(worker, request) {
         let has_body = !matches!(request.framing, Framing::None | Framing::Length(0));
         return Next::Page(page, request.method == b"HEAD", has_body || !request.keep_alive);
     }
     worker.load().last_arrival_us.store(began_us, Ordering::Relaxed);
-    Next::Forward(asked::take(line, request, began_us))
+    Next::Forward(asked::take(line, request, body, began_us))
 }
 
 fn own_page(worker: &Worker, request: &Request<'_>) -> Option<Response<Bytes>> {

@@ -139,9 +139,13 @@ fn failure_of(refusal: Refusal) -> split::Failure {
 
 async fn attempts(line: &Line, client: &mut Client<'_>, asked: &Asked) -> Result<After, Failure> {
     let worker = &line.worker;
-    let generation = worker.generation(asked.arm);
     let pool = worker.pool(asked.arm);
-    let lease = match pool.take(generation, !asked.is_repeatable()) {
+    let idle = {
+        let plan = worker.plan.load();
+        let arm = worker.arm(&plan, asked.arm);
+        arm.and_then(|arm| pool.take(arm, !asked.is_repeatable()))
+    };
+    let lease = match idle {
         Some(connection) => Lease::again(pool, connection),
         None => fresh(line, client, asked).await?,
     };
@@ -150,11 +154,19 @@ async fn attempts(line: &Line, client: &mut Client<'_>, asked: &Asked) -> Result
         Err(Failure::Unsent) => {}
         Err(Failure::Silent) if reused && asked.is_repeatable() => {}
         Err(Failure::Silent) if reused => return Err(Failure::Refused(Refusal::Stale)),
-        ended => return ended,
+        ended => return ended.map_err(settled),
     }
     asked.account.retried();
     let lease = fresh(line, client, asked).await?;
-    attempt(line, client, asked, lease).await
+    attempt(line, client, asked, lease).await.map_err(settled)
+}
+
+/// What came to nothing on a new connection is the app's bad reply.
+fn settled(failure: Failure) -> Failure {
+    match failure {
+        Failure::Unsent | Failure::Silent => Failure::Refused(Refusal::BadReply),
+        Failure::Refused(_) | Failure::Left | Failure::Elsewhere(_) => failure,
+    }
 }
 
 /// A new connection, unless the client leaves first.
@@ -174,8 +186,10 @@ async fn attempt(
     mut lease: Lease,
 ) -> Result<After, Failure> {
     let worker = &line.worker;
-    asked.account.reached(worker.clock.micros());
-    let relay = Relay::new(line, asked);
+    let now_us = worker.clock.micros();
+    asked.account.reached(now_us);
+    let wait = (!lease.reused).then(|| worker.waits.begin(now_us));
+    let relay = Relay::new(line, asked, wait);
     let mut answer = worker.buffers.buffer();
     let relayed = {
         let (reader, mut writer) = lease.socket().split();
@@ -187,7 +201,7 @@ async fn attempt(
     };
     let after = match relayed {
         Relayed::Whole { reusable, after } => {
-            if reusable {
+            if reusable && !worker.control.starving.keeps_none(|| worker.clock.micros()) {
                 lease.release();
             }
             Ok(after)

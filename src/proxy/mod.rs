@@ -28,6 +28,7 @@ mod refusal;
 mod relay;
 mod socket;
 mod split;
+mod starving;
 mod tunnel;
 mod watch;
 mod worker;
@@ -136,6 +137,7 @@ pub fn start(
         cut: CancellationToken::new(),
         held: AtomicUsize::new(0),
         in_flight: AtomicUsize::new(0),
+        starving: Arc::default(),
         freed: Notify::new(),
         loads: (0..workers).map(|_| Load::default()).collect(),
     });

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::proxy::plan::{Arm, Upstream};
 use crate::proxy::socket::AppSocket;
 
 /// Closes at a younger age are taken for an app that ends, not for its idle limit.
@@ -49,6 +50,8 @@ pub(super) struct Pool {
     observed_us: Cell<u64>,
     forgot_us: Cell<u64>,
     generation: Cell<u64>,
+    /// Whose connections these are.
+    upstream: RefCell<Option<Upstream>>,
     /// Woken when the app does something on an idle connection.
     watcher: RefCell<Waker>,
 }
@@ -65,6 +68,7 @@ impl Pool {
             observed_us: Cell::new(configured_us),
             forgot_us: Cell::new(0),
             generation: Cell::new(0),
+            upstream: RefCell::new(None),
             watcher: RefCell::new(Waker::noop().clone()),
         })
     }
@@ -94,8 +98,8 @@ impl Pool {
     }
 
     /// The youngest usable idle connection. `careful`: for a request that must not be sent twice.
-    pub(super) fn take(&self, generation: u64, careful: bool) -> Option<Connection> {
-        self.follow(generation);
+    pub(super) fn take(&self, arm: &Arm, careful: bool) -> Option<Connection> {
+        self.follow(arm);
         let mut idle = self.idle.borrow_mut();
         let limit_us = self.limit_us();
         let age_max_us = if careful { (limit_us / 4).min(micros(CAREFUL_AGE_MAX)) } else { limit_us };
@@ -132,8 +136,7 @@ impl Pool {
     }
 
     /// Closes what has been idle too long.
-    pub(super) fn sweep(&self, generation: u64) {
-        self.follow(generation);
+    pub(super) fn sweep(&self) {
         let now_us = self.clock.micros();
         self.forget(now_us);
         let limit_us = self.limit_us();
@@ -148,9 +151,9 @@ impl Pool {
         }
     }
 
-    /// Closes all that is idle; whether there was any.
-    pub(super) fn empty(&self) -> bool {
-        !std::mem::take(&mut *self.idle.borrow_mut()).is_empty()
+    /// Closes all that is idle.
+    pub(super) fn empty(&self) {
+        self.idle.borrow_mut().clear();
     }
 
     /// The app said that it keeps idle connections for `seconds`.
@@ -170,9 +173,12 @@ impl Pool {
         self.announced_us.get().min(self.observed_us.get())
     }
 
-    /// With another start of the app, all that was kept and learnt is void.
-    fn follow(&self, generation: u64) {
-        if self.generation.replace(generation) != generation {
+    /// With another start of the app, or another app, all that was kept and learnt is void.
+    pub(super) fn follow(&self, arm: &Arm) {
+        let is_same = self.generation.replace(arm.generation) == arm.generation
+            && self.upstream.borrow().as_ref() == Some(&arm.upstream);
+        if !is_same {
+            *self.upstream.borrow_mut() = Some(arm.upstream.clone());
             self.idle.borrow_mut().clear();
             self.announced_us.set(self.configured_us);
             self.observed_us.set(self.configured_us);
@@ -257,11 +263,15 @@ mod tests {
     }
 
     #[test]
-    fn another_start_of_the_app_voids_what_was_learnt() {
+    fn another_app_or_start_of_it_voids_what_was_learnt() {
         assert_eq!(
             limit_after(|p| {
                 p.saw_close(100_000);
-                p.follow(1);
+                p.follow(&Arm {
+                    upstream: Upstream::Loopback { port: 1 },
+                    generation: 0,
+                    phase: crate::proxy::plan::Phase::Serving,
+                });
             }),
             1500
         );

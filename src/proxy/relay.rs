@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::proxy::exchange::After;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::relay::upload::UploadEnd;
 use crate::proxy::socket::{AppReader, AppWriter};
+use crate::proxy::starving::Wait;
 use crate::proxy::watch::{Late, Limit};
 
 /// How long the app's reply is waited for when it takes no more of the request.
@@ -69,10 +71,12 @@ pub(super) struct Relay<'a> {
     uploaded: Cell<u64>,
     /// A reply's head has been sent to the client.
     has_head: Cell<bool>,
+    /// The wait for the first byte, on a new connection.
+    wait: Cell<Option<Rc<Wait>>>,
 }
 
 impl<'a> Relay<'a> {
-    pub(super) fn new(line: &'a Line, asked: &'a Asked) -> Self {
+    pub(super) fn new(line: &'a Line, asked: &'a Asked, wait: Option<Rc<Wait>>) -> Self {
         let gate = if asked.expects_continue { Gate::Shut } else { Gate::Open };
         Self {
             line,
@@ -81,6 +85,7 @@ impl<'a> Relay<'a> {
             deaf: Cell::new(false),
             uploaded: Cell::new(0),
             has_head: Cell::new(false),
+            wait: Cell::new(wait),
         }
     }
 
@@ -103,6 +108,13 @@ impl<'a> Relay<'a> {
     ) -> Poll<Result<T, Late>> {
         let span = if self.deaf.get() { DEAF } else { self.line.worker.settings.response_timeout };
         self.line.watch.poll(Limit::App, span, cx, what)
+    }
+
+    /// Something came from the app.
+    fn heard(&self) {
+        if let Some(wait) = self.wait.take() {
+            wait.answered(|| self.line.worker.clock.micros());
+        }
     }
 
     /// The app's limit begins, unless it has begun.

@@ -27,6 +27,7 @@ use crate::proxy::plan::{Arm, LocalPages, Phase, Plan};
 use crate::proxy::pool::Pool;
 use crate::proxy::split::mirror::Copies;
 use crate::proxy::split::{ArmId, Counter};
+use crate::proxy::starving::{Starving, Waits};
 use crate::proxy::watch::Watches;
 use crate::recorder::Shard;
 
@@ -48,6 +49,8 @@ pub(super) struct Control {
     pub(super) held: AtomicUsize,
     /// Requests that are at the app, in all workers; counted where there is a limit.
     pub(super) in_flight: AtomicUsize,
+    /// Whether kept connections are in the way of requests.
+    pub(super) starving: Arc<Starving>,
     /// A connection ended: the acceptor may have been waiting for it.
     pub(super) freed: Notify,
     pub(super) loads: Box<[Load]>,
@@ -120,6 +123,7 @@ pub(super) struct Worker {
     pub(super) chosen: Counter,
     pub(super) mirrored: Counter,
     pub(super) copies: Copies,
+    pub(super) waits: Waits,
 }
 
 impl std::fmt::Debug for Worker {
@@ -149,6 +153,7 @@ impl Worker {
             chosen: Counter::new(fastrand::u64(..)),
             mirrored: Counter::new(fastrand::u64(..)),
             copies: Copies::default(),
+            waits: Waits::new(Arc::clone(&seed.control.starving)),
         }
     }
 
@@ -191,10 +196,6 @@ impl Worker {
         self.arm(&self.plan.load(), id).map_or(Phase::Gone, |arm| arm.phase)
     }
 
-    pub(super) fn generation(&self, id: ArmId) -> u64 {
-        self.arm(&self.plan.load(), id).map_or(0, |arm| arm.generation)
-    }
-
     /// The date for replies that have none, to the second or so.
     pub(super) fn date(&self) -> [u8; DATE_LEN] {
         self.date.get()
@@ -222,8 +223,17 @@ impl Worker {
         self.watches.sweep();
         self.shard().lag(late_us);
         self.date.set(date(self.clock.now()));
+        self.waits.sweep(self.clock.micros());
+        let keeps_none = self.control.starving.keeps_none(|| self.clock.micros());
+        let plan = self.plan.load();
         for id in [ArmId::Stable, ArmId::Candidate] {
-            self.pool(id).sweep(self.generation(id));
+            if let Some(arm) = self.arm(&plan, id) {
+                self.pool(id).follow(arm);
+            }
+            self.pool(id).sweep();
+            if keeps_none {
+                self.pool(id).empty();
+            }
         }
     }
 }

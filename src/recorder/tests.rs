@@ -1,5 +1,7 @@
 //! What is counted, when, and how often.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::engine::window::RouteWindow;
 
@@ -7,6 +9,23 @@ fn recorder() -> Recorder {
     let r = Recorder::new(2, Time::from_millis(0));
     r.set_slow_mark(Duration::from_millis(100));
     r
+}
+
+/// The same numbers in each run (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let x = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ x >> 31
+    }
+
+    /// Above 0 and at most 1.
+    fn share(&mut self) -> f64 {
+        ((self.next() >> 12) + 1) as f64 / (1u64 << 52) as f64
+    }
 }
 
 fn arrived(shard: &Shard, awaited_us: Option<u64>) -> Ticket {
@@ -316,12 +335,12 @@ fn distinct_paths_cost_no_memory() {
         let journals = open.journal.held_bytes() + r.spare.journal.held_bytes();
         r.routing.routes.held_bytes() + r.routing.held_bytes() + journals + tickets
     };
-    let (mut rng, mut warm, mut labels) = (fastrand::Rng::with_seed(5), 0, std::collections::BTreeSet::new());
+    let (mut dice, mut warm, mut labels) = (Dice(5), 0, BTreeSet::new());
     for second in 0..50 {
         for i in 0..21_000 {
             match i % 21 {
-                0 => user(&shard, &format!("/{:x}.php", rng.u64(..)), 404, 900),
-                _ => user(&shard, &format!("/users/{:016x}/{}", rng.u64(..), rng.u32(..)), 200, 900),
+                0 => user(&shard, &format!("/{:x}.php", dice.next()), 404, 900),
+                _ => user(&shard, &format!("/users/{:016x}/{}", dice.next(), dice.next() >> 32), 200, 900),
             }
         }
         let w = seal(&mut r, 10_000 + second * 1_000);
@@ -342,8 +361,8 @@ fn merged_quantiles_are_those_of_all_requests() {
     const REQUESTS: usize = 20_000;
     let mut r = Recorder::new(8, Time::from_millis(0));
     let drawn = |worker: u64| -> Vec<u64> {
-        let mut rng = fastrand::Rng::with_seed(worker);
-        (0..REQUESTS).map(|_| (1_000.0 * (-rng.f64().ln()).exp2()) as u64 + 100 * worker).collect()
+        let mut dice = Dice(worker);
+        (0..REQUESTS).map(|_| (1_000.0 * (-dice.share().ln()).exp2()) as u64 + 100 * worker).collect()
     };
     let workers: Vec<_> = (1..8u64)
         .map(|worker| {

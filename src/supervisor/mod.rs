@@ -17,49 +17,47 @@
 //! any command a person runs, and a relayed HUP, QUIT, WINCH or CONT may arrive twice. At a terminal a person wants
 //! the prompt back; the drain matters where a platform sends its signal to us alone.
 //!
+//! **Signals.** An app that is its own first process gets what is meant for it; past a wrapper (`sh -c`, `npm`) a signal
+//! goes to what the wrapper runs, see `tree`. When the first process has ended, what it left behind is ended too.
+//!
 //! **What the child gets**: our standard streams as they are (no pipe between: its buffering, its order, its colours,
 //! and its logs outlive us), default signal dispositions and an empty mask (the standard library sees to both; what was
 //! *ignored* when we started stays ignored, as under `nohup`), the limit on open files that we were started with, and
 //! our environment without what is ours.
 
+mod app;
 mod memory;
 mod reaper;
 mod signals;
 #[cfg(test)]
 mod tests;
+mod tree;
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
-use std::process::ExitStatus;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
-use nix::sys::signal::{kill, killpg};
-use nix::unistd::{Pid, getpid, getppid, gettid};
-use tokio::process::{Child, Command};
+use nix::unistd::{getpid, getppid, gettid};
+use tokio::process::Command;
 
-use crate::engine::record::Exit;
+use crate::config::Reach;
 
 pub use nix::sys::signal::Signal;
 
+pub use crate::supervisor::app::{App, Rest, exit_code};
 pub use crate::supervisor::reaper::{OwnChild, OwnChildren, reap};
 pub use crate::supervisor::signals::{Received, Signals};
 
 /// The most open files we ask for, should we be allowed more: enough for ten thousand clients and as many connections
 /// to the app many times over. Beyond it `accept` fails, and the proxy's own limit is far below.
 const OPEN_FILES_MAX: rlim_t = 1 << 20;
-
-/// How long what is left of the app's group may take to end after SIGTERM; then it is killed.
-const STRAGGLERS_GRACE: Duration = Duration::from_secs(1);
-
-/// How often the group is looked at meanwhile.
-const STRAGGLERS_LOOK: Duration = Duration::from_millis(20);
 
 /// The prefix of our own variables: no child gets them, for they hold our secrets.
 const OWN_VARIABLES: &[u8] = b"OUTRIGGER_";
@@ -131,11 +129,33 @@ impl SpawnError {
     }
 }
 
+/// What is to be started, and how.
+#[derive(Clone, Copy)]
+pub struct Launch<'a> {
+    /// The program and its arguments; `{port}` and `{socket}` in the arguments are replaced.
+    pub command: &'a [OsString],
+    /// The port that the app is to listen on; PORT is set to it.
+    pub port: u16,
+    /// The socket that it is to listen on instead.
+    pub socket: Option<&'a Path>,
+    /// How far signals go.
+    pub reach: Reach,
+    /// Which variables are withheld besides our own.
+    pub hidden: &'a dyn Fn(&OsStr) -> bool,
+}
+
 /// What is needed to start the app and to be its parent.
 #[derive(Debug)]
 pub struct Supervisor {
     own: OwnChildren,
+    before: Before,
+}
+
+/// What a child gets back that we changed for ourselves.
+#[derive(Clone, Debug, Default)]
+struct Before {
     open_files: Option<(rlim_t, rlim_t)>,
+    dispositions: Vec<Signal>,
 }
 
 impl Supervisor {
@@ -158,7 +178,8 @@ impl Supervisor {
                 "the app can read this process: could not become undumpable"
             );
         }
-        Self { own: OwnChildren::default(), open_files: raise_open_files() }
+        let dispositions = signals::ignore_terminal_stops();
+        Self { own: OwnChildren::default(), before: Before { open_files: raise_open_files(), dispositions } }
     }
 
     /// The set of our own children. Whatever else in this process spawns one must do so through
@@ -168,32 +189,22 @@ impl Supervisor {
     }
 
     /// Starts the app. **Only from the main thread**, see the module's page; within a tokio runtime.
-    ///
-    /// `{port}` in the arguments is replaced by `port`, and PORT is set to it. Variables that are ours are withheld,
-    /// and those whose name `hidden` answers with true.
     #[expect(clippy::disallowed_methods, reason = "handed on to the child; nothing of it is read here")]
-    pub fn spawn(
-        &self,
-        command: &[OsString],
-        port: u16,
-        hidden: &dyn Fn(&OsStr) -> bool,
-    ) -> Result<App, SpawnError> {
-        self.spawn_in(std::env::vars_os(), command, port, hidden)
+    pub fn spawn(&self, launch: &Launch<'_>) -> Result<App, SpawnError> {
+        self.spawn_in(std::env::vars_os(), launch)
     }
 
     fn spawn_in(
         &self,
         environment: impl Iterator<Item = (OsString, OsString)>,
-        command: &[OsString],
-        port: u16,
-        hidden: &dyn Fn(&OsStr) -> bool,
+        launch: &Launch<'_>,
     ) -> Result<App, SpawnError> {
-        let (program, arguments) = command.split_first().ok_or(SpawnError::Empty)?;
+        let (program, arguments) = launch.command.split_first().ok_or(SpawnError::Empty)?;
         let mut made = Command::new(program);
-        made.args(arguments.iter().map(|argument| with_port(argument, port)))
+        made.args(arguments.iter().map(|argument| launch.fill(argument)))
             .env_clear()
-            .envs(environment.filter(|(name, _)| !is_own(name) && !hidden(name)))
-            .env("PORT", port.to_string())
+            .envs(environment.filter(|(name, _)| !is_own(name) && !(launch.hidden)(name)))
+            .env("PORT", launch.port.to_string())
             .kill_on_drop(true);
         let own_group = !io::stdin().is_terminal();
         if own_group {
@@ -204,7 +215,10 @@ impl Supervisor {
                 "the app is started from another thread than the main one, and will die with that thread"
             );
         }
-        before_exec(&mut made, self.open_files);
+        if let Some(socket) = launch.socket {
+            remove_socket(socket);
+        }
+        before_exec(&mut made, self.before.clone());
         let oom_kills_before = memory::oom_kills();
         let mut child = None;
         let own = self.own.adopt(&mut || {
@@ -215,13 +229,42 @@ impl Supervisor {
         });
         let own = own.map_err(|source| SpawnError::new(program, source))?;
         let child = child.expect("adopting succeeded, so the child was started");
-        Ok(App { child, own, own_group, oom_kills_before })
+        if let Err(error) = memory::prefer(own.pid()) {
+            // The kernel then chooses by size, which is the app's as a rule.
+            tracing::debug!(error = &error as &dyn std::error::Error, "the app's oom score was not raised");
+        }
+        let asked = HashSet::new();
+        Ok(App { child, own, own_group, reach: launch.reach, asked, oom_kills_before })
+    }
+}
+
+impl Launch<'_> {
+    fn fill(&self, argument: &OsStr) -> OsString {
+        let filled = with(argument, b"{port}", self.port.to_string().as_bytes());
+        match self.socket {
+            Some(socket) => with(&filled, b"{socket}", socket.as_os_str().as_bytes()),
+            None => filled,
+        }
+    }
+}
+
+/// A socket that an app before this one left behind would keep this one from listening. Whatever else is there is left,
+/// and the app says what it thinks of it.
+fn remove_socket(path: &Path) {
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::warn!(
+            path = %path.display(),
+            error = &error as &dyn std::error::Error,
+            "the app's old socket could not be removed"
+        );
     }
 }
 
 /// What the child does between fork and exec.
 #[expect(unsafe_code, reason = "`pre_exec` is unsafe; the argument is beside the call")]
-fn before_exec(command: &mut Command, open_files: Option<(rlim_t, rlim_t)>) {
+fn before_exec(command: &mut Command, before: Before) {
     let parent = getpid();
     let prepare = move || {
         prctl::set_pdeathsig(Signal::SIGKILL)?;
@@ -229,93 +272,15 @@ fn before_exec(command: &mut Command, open_files: Option<(rlim_t, rlim_t)>) {
         if getppid() != parent {
             return Err(Errno::ESRCH.into());
         }
-        if let Some((soft, hard)) = open_files {
+        if let Some((soft, hard)) = before.open_files {
             setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
         }
-        Ok(())
+        before.dispositions.iter().try_for_each(|&one| signals::restore(one))
     };
     // SAFETY: the closure runs in the forked child of a process with several threads, so it may only do what is safe
-    // in a signal handler: it makes three system calls on values it owns (prctl, getppid, setrlimit), takes no lock,
+    // in a signal handler: it makes system calls on values it owns (prctl, getppid, setrlimit, sigaction), takes no lock,
     // and allocates nothing, for an `io::Error` made of an error number holds just that.
     unsafe { command.pre_exec(prepare) };
-}
-
-/// The app, as a process.
-#[derive(Debug)]
-pub struct App {
-    child: Child,
-    own: OwnChild,
-    own_group: bool,
-    oom_kills_before: Option<u64>,
-}
-
-impl App {
-    /// Its process id, which may be another's once it has ended.
-    pub const fn pid(&self) -> u32 {
-        self.own.pid()
-    }
-
-    /// Sends a signal to the app's first process. One that has ended is past signals: nothing happens.
-    pub fn signal(&self, signal: Signal) -> io::Result<()> {
-        match self.child.id() {
-            None => Ok(()),
-            Some(_) => gone_is_fine(kill(self.raw_pid(), signal)),
-        }
-    }
-
-    /// Waits until the app's first process has ended, and says how. May be dropped and called again.
-    pub async fn wait(&mut self) -> io::Result<Exit> {
-        Ok(exit(self.child.wait().await?))
-    }
-
-    /// After the end: whether the kernel seems to have killed the app for want of memory. Another process of the same
-    /// container may have been meant if both were killed at once.
-    pub fn ran_out_of_memory(&self, exit: Exit) -> bool {
-        let killed = exit_code(exit) == 128 + Signal::SIGKILL as i32;
-        killed && memory::rose(self.oom_kills_before, memory::oom_kills())
-    }
-
-    /// After the end: ends what the app left behind in its group, by SIGTERM and, a second later, by SIGKILL. At a
-    /// terminal the group is ours as well, so nothing is done.
-    pub async fn end_stragglers(&self) -> io::Result<()> {
-        if !self.own_group {
-            return Ok(());
-        }
-        let group = self.raw_pid();
-        if killpg(group, Signal::SIGTERM) == Err(Errno::ESRCH) {
-            return Ok(());
-        }
-        let gone = async {
-            while killpg(group, None) != Err(Errno::ESRCH) {
-                tokio::time::sleep(STRAGGLERS_LOOK).await;
-            }
-        };
-        match tokio::time::timeout(STRAGGLERS_GRACE, gone).await {
-            Ok(()) => Ok(()),
-            Err(_late) => gone_is_fine(killpg(group, Signal::SIGKILL)),
-        }
-    }
-
-    /// Kills the app, and what it started with it where it has a group of its own.
-    pub fn kill(&self) -> io::Result<()> {
-        if self.own_group && self.child.id().is_some() {
-            return gone_is_fine(killpg(self.raw_pid(), Signal::SIGKILL));
-        }
-        self.signal(Signal::SIGKILL)
-    }
-
-    fn raw_pid(&self) -> Pid {
-        Pid::from_raw(self.own.pid().cast_signed())
-    }
-}
-
-/// The exit code by which we pass on how the app ended: its own, or 128 and the signal's number.
-pub fn exit_code(exit: Exit) -> i32 {
-    match (exit.code, exit.signal) {
-        (Some(code), _) => code,
-        (None, Some(signal)) => 128 + signal,
-        (None, None) => 1,
-    }
 }
 
 /// A port on loopback that nobody listens on now. Another process may take it before the app does; then the app says
@@ -324,29 +289,18 @@ pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
-fn exit(status: ExitStatus) -> Exit {
-    Exit { code: status.code(), signal: status.signal() }
-}
-
-fn gone_is_fine(sent: Result<(), Errno>) -> io::Result<()> {
-    match sent {
-        Ok(()) | Err(Errno::ESRCH) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
 fn is_own(name: &OsStr) -> bool {
     name.as_bytes().starts_with(OWN_VARIABLES)
 }
 
-fn with_port(argument: &OsStr, port: u16) -> OsString {
-    const PLACE: &[u8] = b"{port}";
+/// `argument` with `text` in every place of `place`.
+fn with(argument: &OsStr, place: &[u8], text: &[u8]) -> OsString {
     let mut rest = argument.as_bytes();
     let mut made = Vec::with_capacity(rest.len());
-    while let Some(at) = rest.windows(PLACE.len()).position(|window| window == PLACE) {
+    while let Some(at) = rest.windows(place.len()).position(|window| window == place) {
         made.extend_from_slice(&rest[..at]);
-        made.extend_from_slice(port.to_string().as_bytes());
-        rest = &rest[at + PLACE.len()..];
+        made.extend_from_slice(text);
+        rest = &rest[at + place.len()..];
     }
     made.extend_from_slice(rest);
     OsString::from_vec(made)

@@ -41,6 +41,11 @@ impl OwnChildren {
         Ok(OwnChild { pid, own: self.clone() })
     }
 
+    /// Who is in it now.
+    pub(super) fn pids(&self) -> HashSet<u32> {
+        self.lock().clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashSet<u32>> {
         self.pids.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -73,6 +78,11 @@ impl OwnChild {
     /// Its process id.
     pub const fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// The set that it is in.
+    pub(super) const fn others(&self) -> &OwnChildren {
+        &self.own
     }
 }
 

@@ -4,15 +4,23 @@
 //! As PID 1 a process has no default actions: a signal without a handler does nothing at all. So each one that the app
 //! could be sent has a handler. **What was ignored when we started stays ignored** (INT, QUIT and HUP only: that is how
 //! `nohup` and a shell's `&` protect a command, and the app inherits that protection from us).
+//!
+//! Not passed on are the faults of a process itself (SEGV, PIPE and the like), CHLD, which is about our children, the
+//! terminal's stops (TSTP stops whom a person wants to be stopped: everybody in the terminal's group gets it), and
+//! real-time signals, which are sent by arrangement and to a known process.
+//!
+//! TTIN and TTOU are ignored: stopping us for wanting the terminal would stop all traffic. The app gets them as ever.
 
 use std::io;
 
 use futures_util::future::{FutureExt as _, select_all};
+use nix::sys::signal::SigHandler;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 use crate::supervisor::Signal;
+use crate::supervisor::tree::signal_set;
 
-const TAKEN: [Signal; 8] = [
+const TAKEN: [Signal; 16] = [
     Signal::SIGTERM,
     Signal::SIGINT,
     Signal::SIGHUP,
@@ -21,7 +29,18 @@ const TAKEN: [Signal; 8] = [
     Signal::SIGUSR2,
     Signal::SIGWINCH,
     Signal::SIGCONT,
+    Signal::SIGALRM,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGURG,
+    Signal::SIGIO,
+    Signal::SIGPWR,
+    Signal::SIGXCPU,
+    Signal::SIGSTKFLT,
 ];
+
+/// What would stop a process that is not in the terminal's foreground.
+const TERMINAL_STOPS: [Signal; 2] = [Signal::SIGTTIN, Signal::SIGTTOU];
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +61,7 @@ pub struct Signals {
 impl Signals {
     /// Begins to listen; before the app is started, so that no signal is lost.
     pub fn listen() -> io::Result<Self> {
-        let ignored = std::fs::read_to_string("/proc/self/status").map_or(0, |text| ignored(&text));
+        let ignored = ignored_at_start();
         let taken = TAKEN.into_iter().filter(|&one| !stays_ignored(one, ignored));
         let streams = taken.map(|one| Ok((one, signal(SignalKind::from_raw(one as i32))?)));
         Ok(Self { streams: streams.collect::<io::Result<_>>()? })
@@ -70,14 +89,39 @@ impl Signals {
     }
 }
 
-fn stays_ignored(one: Signal, ignored: u64) -> bool {
-    matches!(one, Signal::SIGINT | Signal::SIGQUIT | Signal::SIGHUP) && ignored >> (one as i32 - 1) & 1 == 1
+/// From now on the terminal does not stop us; those signals that were not ignored before, to be given back to a child.
+pub(super) fn ignore_terminal_stops() -> Vec<Signal> {
+    let before = ignored_at_start();
+    let mut changed = Vec::new();
+    for one in TERMINAL_STOPS {
+        if before >> (one as i32 - 1) & 1 == 0 && dispose(one, SigHandler::SigIgn).is_ok() {
+            changed.push(one);
+        }
+    }
+    changed
 }
 
-/// The set of ignored signals by the text of `/proc/self/status`: bit n-1 is signal n.
-fn ignored(status: &str) -> u64 {
-    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+/// Gives a signal its default action. Safe between fork and exec: it is one system call.
+pub(super) fn restore(one: Signal) -> io::Result<()> {
+    Ok(dispose(one, SigHandler::SigDfl)?)
+}
+
+#[expect(
+    unsafe_code,
+    reason = "`signal` is unsafe for the sake of handlers; the argument is beside the call"
+)]
+fn dispose(one: Signal, action: SigHandler) -> nix::Result<()> {
+    debug_assert!(matches!(action, SigHandler::SigIgn | SigHandler::SigDfl));
+    // SAFETY: no function of ours is installed as a handler, so none can do what a handler must not.
+    unsafe { nix::sys::signal::signal(one, action) }.map(drop)
+}
+
+fn ignored_at_start() -> u64 {
+    std::fs::read_to_string("/proc/self/status").map_or(0, |text| signal_set(&text, "SigIgn:"))
+}
+
+fn stays_ignored(one: Signal, ignored: u64) -> bool {
+    matches!(one, Signal::SIGINT | Signal::SIGQUIT | Signal::SIGHUP) && ignored >> (one as i32 - 1) & 1 == 1
 }
 
 #[cfg(test)]
@@ -88,11 +132,11 @@ mod tests {
     fn the_ignored_signals_are_read_from_the_processs_status() {
         let status =
             "Name:\tx\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001003\nSigCgt:\t0000000000000000\n";
-        let set = ignored(status);
+        let set = signal_set(status, "SigIgn:");
         assert!(stays_ignored(Signal::SIGHUP, set));
         assert!(stays_ignored(Signal::SIGINT, set));
         assert!(!stays_ignored(Signal::SIGQUIT, set));
-        assert_eq!(ignored("Name:\tx\n"), 0);
+        assert_eq!(signal_set("Name:\tx\n", "SigIgn:"), 0);
     }
 
     #[test]

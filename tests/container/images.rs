@@ -67,8 +67,9 @@ fn stamp() -> String {
     let binary = fs::metadata(BINARY).unwrap();
     let changed = binary.modified().unwrap().duration_since(UNIX_EPOCH).unwrap();
     (binary.len(), changed, variable("CONTAINER_BUILD"), user_lines()).hash(&mut hasher);
-    for file in ["Dockerfile", "tests/container/images.rs", "tests/container/serve"] {
-        read(file).hash(&mut hasher);
+    read("Dockerfile").hash(&mut hasher);
+    for file in ["images.rs", "serve", "www/index.html", "www/cgi-bin/slow"] {
+        read(&format!("tests/container/{file}")).hash(&mut hasher);
     }
     format!("{:016x}", hasher.finish())
 }

@@ -1,6 +1,6 @@
 //! Containers that are held tight: no capability, a read-only root, little memory, few processes.
 
-use crate::docker::{Docker, eventually};
+use crate::docker::Docker;
 use crate::images::{AGENT, APP};
 
 /// What a careful operator writes.

@@ -2,6 +2,7 @@
 //! seeds. No clock, no socket, no sleep.
 
 mod promises;
+mod routes;
 mod scripts;
 mod studies;
 mod world;

@@ -401,3 +401,34 @@ fn a_release_that_comes_again_after_its_rollback_is_tried_anew() {
     let (again, said) = continue_with(again, "ready\n run 60s\n run 30s errors=50%");
     assert_eq!(again.kept.orders, 2, "{said:?}");
 }
+
+#[test]
+fn an_app_that_its_agent_starts_again_is_on_the_same_trial() {
+    check(
+        enforcing(),
+        "ready
+         run 60s
+         crash
+         run 2s rps=0
+         ready
+         run 60s",
+        "0s started known=false
+         0s slow mark 38ms
+         0s ready
+         40s verdict undecided -> healthy
+         60s exited Some(3)
+         60s verdict healthy -> undecided
+         62s ready
+         95s verdict undecided -> healthy",
+    );
+}
+
+#[test]
+fn three_crashes_under_one_agent_are_a_crash_loop_too() {
+    let script =
+        "ready\n run 20s\n crash\n ready\n run 20s\n crash\n ready\n run 20s\n crash\n ready\n run 20s";
+    let (w, said) = play(enforcing(), script);
+    assert_eq!(w.kept.orders, 1, "{said:?}");
+    assert!(said.iter().any(|line| line.starts_with("60s") && line.ends_with("order v2 -> v1")), "{said:?}");
+    assert_eq!(said.iter().filter(|line| line.ends_with(" ready")).count(), 4, "{said:?}");
+}

@@ -20,7 +20,7 @@ pub(crate) struct Rig {
     pub(crate) plane: DataPlane,
     pub(crate) plan: Arc<ArcSwap<Plan>>,
     clock: Clock,
-    seen: Mutex<(Recorder, Seen)>,
+    seen: Mutex<([Recorder; 2], Seen)>,
 }
 
 /// What the recorder was told so far.
@@ -38,7 +38,8 @@ impl Seen {
     }
 
     fn ended(&self) -> u64 {
-        self.outcomes.iter().map(|(_, n)| n).sum()
+        // What crossed to the other app ends there.
+        self.outcomes.iter().filter(|(o, _)| *o != Outcome::Crossed).map(|(_, n)| n).sum()
     }
 }
 
@@ -62,7 +63,7 @@ impl Rig {
         let candidate = Recorder::new(settings.workers, clock.now());
         let shards = Shards { stable: recorder.shards(), candidate: candidate.shards() };
         let plane = start(settings, listener, Arc::clone(&plan), shards, clock, local).unwrap();
-        Self { plane, plan, clock, seen: Mutex::new((recorder, Seen::default())) }
+        Self { plane, plan, clock, seen: Mutex::new(([recorder, candidate], Seen::default())) }
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -82,12 +83,15 @@ impl Rig {
 
     pub(crate) fn seen(&self) -> Seen {
         let mut guard = self.seen.lock().unwrap();
-        let (recorder, seen) = &mut *guard;
-        let window = recorder.seal(self.clock.now(), self.clock.micros(), false);
-        seen.outcomes.extend(window.counts.iter().map(|c| (c.outcome, c.count)));
-        seen.latencies += window.latencies.count();
-        seen.in_flight = window.in_flight;
-        seen.arrived += window.arrived;
+        let (recorders, seen) = &mut *guard;
+        seen.in_flight = 0;
+        for recorder in recorders {
+            let window = recorder.seal(self.clock.now(), self.clock.micros(), false);
+            seen.outcomes.extend(window.counts.iter().map(|c| (c.outcome, c.count)));
+            seen.latencies += window.latencies.count();
+            seen.in_flight += window.in_flight;
+            seen.arrived += window.arrived;
+        }
         seen.clone()
     }
 

@@ -13,7 +13,7 @@ use crate::harness::{Reply, Rig, app, content_length, header, read_head};
 const COOKIES: Choice = Choice::Cookie { max_age: Duration::from_secs(600) };
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// An app and the heads that it has read.
+/// An app and the heads of the requests that it has read whole.
 pub(crate) struct App {
     pub(crate) port: u16,
     heads: Arc<Mutex<Vec<String>>>,
@@ -34,9 +34,12 @@ impl App {
         let log = Arc::clone(&heads);
         let port = app(move |mut stream| {
             while let Some(head) = read_head(&mut stream) {
-                log.lock().unwrap().push(head.clone());
                 let mut body = vec![0; content_length(&head).unwrap_or(0)];
-                if stream.read_exact(&mut body).is_err() || !serve(&head, &mut stream) {
+                if stream.read_exact(&mut body).is_err() {
+                    return;
+                }
+                log.lock().unwrap().push(head.clone());
+                if !serve(&head, &mut stream) {
                     return;
                 }
             }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -17,6 +17,11 @@ use tokio::time::sleep;
 pub(crate) const WORK: Duration = Duration::from_millis(15);
 /// Heads and bodies of these tests are far smaller; more is a fault of the sender, and the connection is closed.
 const REQUEST_BYTES_MAX: usize = 16 * 1024;
+
+/// Then a new connection without a request is closed.
+const FIRST_REQUEST_WAIT: Duration = Duration::from_secs(60);
+/// More connects at once wait a second, for the kernel drops them; a wave may be one of hundreds of new connections.
+const BACKLOG: u32 = 4096;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Habit {
@@ -56,7 +61,9 @@ impl Drop for App {
 impl App {
     /// `requests`: more will not come.
     pub(crate) async fn start(habit: Habit, requests: usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let socket = TcpSocket::new_v4().expect("a socket can be made");
+        socket.bind(([127, 0, 0, 1], 0).into()).expect("loopback has a free port");
+        let listener = socket.listen(BACKLOG).expect("it is bound");
         let address = listener.local_addr().expect("it is bound");
         let arrivals = (0..requests).map(|_| AtomicU32::new(0)).collect();
         let log = Arc::new(Log { arrivals, ..Log::default() });
@@ -86,10 +93,12 @@ async fn serve(mut stream: TcpStream, habit: Habit, log: &Log) -> io::Result<()>
     let mut served = 0;
     loop {
         let mut bytes = vec![0; REQUEST_BYTES_MAX];
+        // As in most apps, the limit is one between requests: a new connection is given time.
+        let limit = if served == 0 { FIRST_REQUEST_WAIT } else { habit.idle_limit };
         // The timer is asked first: a request that has come in the same moment is thrown away unread, as apps do.
         let mut length = tokio::select! {
             biased;
-            () = sleep(habit.idle_limit) => {
+            () = sleep(limit) => {
                 log.closed_idle.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }

@@ -2,14 +2,15 @@
 //! when dropped.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
 use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
@@ -17,6 +18,9 @@ use tokio::time::{sleep, timeout};
 const WAIT: Duration = Duration::from_secs(60);
 /// Between two looks whether a port is open; a process that is not ours sends no event.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Where a peer's port is looked for, and how often.
+const PORTS: Range<u16> = 10_240..32_768;
+const PORT_TRIES_MAX: usize = 100;
 
 /// The real binary in front of an app.
 pub(crate) struct Agent {
@@ -97,10 +101,7 @@ impl Peer {
         config: impl Fn(&str, SocketAddr) -> String,
     ) -> Self {
         let folder = folder();
-        // Free now; another process may take it before the peer does, which then ends at once and says so.
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
-        let address = listener.local_addr().expect("it is bound");
-        drop(listener);
+        let address = free_port();
         let place = folder.path().to_str().expect("temporary folders have plain names");
         fs::write(folder.path().join("peer.conf"), config(place, address)).expect("the folder is ours");
         let child = Command::new(program)
@@ -118,6 +119,15 @@ impl Peer {
         open.await.unwrap_or_else(|_| panic!("{program} does not listen"));
         Self { address, _child: child, _folder: folder }
     }
+}
+
+/// Free now, and below the range from which the system gives ports to those who ask for any: another process is not
+/// given it before the peer has bound it.
+fn free_port() -> SocketAddr {
+    (0..PORT_TRIES_MAX)
+        .map(|_| SocketAddr::from(([127, 0, 0, 1], fastrand::u16(PORTS))))
+        .find(|address| TcpListener::bind(address).is_ok())
+        .expect("one of many ports is free")
 }
 
 /// With a pool of upstream connections, as its manual says how.

@@ -2,6 +2,7 @@
 // markup: releases, reasons and errors are other people's words.
 
 import { Chart, clock, el, svg } from "/charts.js";
+import { Routes } from "/routes.js";
 import * as words from "/words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -131,6 +132,7 @@ function show() {
   evidence(s);
   side(s, now);
   charts(s);
+  routes.refresh();
   const key = [s.release, s.verdict.label, s.verdict.breach, s.last_decision?.id, s.last_decision?.progress, s.pause?.since, s.app.phase].join("|");
   if (key !== state.recordsKey || Date.now() - state.recordsAt > 15000) {
     Object.assign(state, { recordsKey: key, recordsAt: Date.now() });
@@ -297,6 +299,8 @@ function charts(s) {
   drawn.latency.set(points, [{ name: `limit ${suspect.slice(8)}`, value: limits[`latency_p${[50, 90, 99][q]}`], color: 3, limit: true }, ...base], edges);
   drawn.evidence.set(points, s.evidence.length ? [{ name: "degraded at", value: 1, color: 3, limit: true }] : [], edges);
 }
+
+const routes = new Routes($("routes"), call);
 
 // ---- Timeline ------------------------------------------------------------------------------------------------------
 

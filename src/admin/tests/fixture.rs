@@ -18,7 +18,7 @@ use crate::engine::release::{RecordId, Release};
 use crate::engine::snapshot::{DecisionView, Snapshot, WatchView};
 use crate::engine::time::Time;
 use crate::engine::verdict::{StreamEvidence, StreamName, Undecided, Verdict};
-use crate::engine::window::{Count, Latencies, Window};
+use crate::engine::window::{Count, Latencies, RouteWindow, Spread, Window};
 
 pub(crate) const START: Time = Time::from_millis(1_763_848_800_000);
 pub(crate) const TOKEN: &str = "a-long-token";
@@ -158,6 +158,11 @@ pub(crate) fn window(second: u64, requests: u64, failed: u64) -> Window {
     if failed > 0 {
         counts.push(kind(StatusClass::ServerError, Outcome::AppError, failed));
     }
+    let (mut reached, mut total) = (Box::new(Spread::default()), Box::new(Spread::default()));
+    for i in 0..requests {
+        reached.add(300);
+        total.add(20_500 + i * i * 15);
+    }
     Window {
         from,
         to: from + Duration::from_secs(1),
@@ -165,7 +170,26 @@ pub(crate) fn window(second: u64, requests: u64, failed: u64) -> Window {
         latencies: Latencies::new(latencies),
         in_flight: 4,
         arrived: requests,
+        lag_us: 2_000,
+        reached,
+        total,
+        retried: 1,
+        health: 3,
+        routes: vec![route("/users/{id}", requests, failed)],
         ..Window::default()
+    }
+}
+
+/// One route's second: latencies from 1 ms on, a millisecond apart, and as many 404 as failures.
+pub(crate) fn route(route: &str, requests: u64, failed: u64) -> RouteWindow {
+    RouteWindow {
+        method: Method::Get,
+        route: route.into(),
+        ended: requests,
+        judged: requests,
+        failed,
+        watched: [0, 0, 0, failed, 0, 0, 0],
+        latencies: Latencies::new((1..=requests).map(|ms| (ms * 1_000, 1)).collect()),
     }
 }
 

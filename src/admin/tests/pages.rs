@@ -10,6 +10,7 @@ use crate::admin::public_page;
 use crate::admin::tests::{Port, fixture};
 use crate::engine::release::Release;
 use crate::engine::verdict::{Breach, Verdict};
+use crate::engine::window::{RouteWindow, Window};
 
 fn public(live: Option<Live>, path: &str, accept: Option<&'static str>) -> (u16, serde_json::Value) {
     let (shared, _asked) = fixture::shared(None);
@@ -96,6 +97,16 @@ async fn metrics_are_well_named_and_add_up() {
     };
     assert_eq!(value(r#"outrigger_requests_total{method="GET",status="2xx",outcome="answered"}"#), 147.0);
     assert_eq!(value("outrigger_request_latency_seconds_count"), 150.0);
+    let users = r#"{method="GET",route="/users/{id}""#;
+    assert_eq!(value(&format!("outrigger_route_observations_total{users}}}")), 150.0);
+    assert_eq!(value(&format!("outrigger_route_failures_total{users}}}")), 3.0);
+    assert_eq!(value(&format!("outrigger_route_client_errors_total{users},status=\"404\"}}")), 3.0);
+    assert_eq!(value(&format!("outrigger_route_latency_seconds_bucket{users},le=\"0.05\"}}")), 100.0);
+    assert_eq!(value(&format!("outrigger_route_latency_seconds_count{users}}}")), 150.0);
+    assert_eq!(value("outrigger_request_duration_seconds_count"), 150.0);
+    assert_eq!(value(r#"outrigger_upstream_wait_seconds_bucket{le="0.0005"}"#), 150.0);
+    assert_eq!((value("outrigger_retries_total"), value("outrigger_health_checks_total")), (2.0, 6.0));
+    assert_eq!(value("outrigger_worker_lag_seconds"), 0.002);
     assert_eq!(value(r#"outrigger_verdict{verdict="undecided"}"#), 1.0);
     assert_eq!(value(r#"outrigger_decisions_total{decision="roll_back",progress="accepted"}"#), 1.0);
     for line in text.lines().filter(|l| l.starts_with("# TYPE")) {
@@ -126,6 +137,46 @@ fn check_with_promtool(text: &str) {
 }
 
 #[tokio::test]
+async fn routes_are_told_by_how_often_they_are_asked_for() {
+    let port = Port::open(None).await;
+    assert_eq!(port.get("/api/routes").await.json()["count"], 0);
+    let now = port.shared.clock.now();
+    let routes =
+        vec![fixture::route("/", 40, 0), fixture::route("/users/{id}", 400, 8), fixture::route("/a", 1, 0)];
+    port.shared.publish(fixture::live(), &Window { to: now, routes, ..Window::default() });
+    let page = port.get("/api/routes?limit=2").await;
+    assert_eq!((page.status, page.field("cache-control")), (200, Some("no-store")));
+    let json = page.json();
+    let names: Vec<_> =
+        json["routes"].as_array().unwrap().iter().map(|r| r["route"].as_str().unwrap()).collect();
+    assert_eq!((names, json["count"].as_u64()), (vec!["/users/{id}", "/"], Some(3)));
+    assert_eq!(
+        (json["routes"][0]["error_rate"].as_f64(), json["routes"][0]["method"].as_str()),
+        (Some(0.02), Some("GET"))
+    );
+    for wrong in ["limit=0", "limit=201", "limit=x", "top=3"] {
+        assert_eq!(port.get(&format!("/api/routes?{wrong}")).await.status, 400, "{wrong}");
+    }
+    let edge = port.send("GET", "/api/routes", &[("x-railway-edge", "railway/us-west2")], "").await;
+    assert_eq!(edge.status, 403);
+}
+
+/// All routes that there can be, with all that can be counted of them.
+#[test]
+fn the_series_of_routes_are_bounded() {
+    let (shared, _asked) = fixture::shared(None);
+    for second in 0..300 {
+        let mut window = fixture::window(second, 0, 0);
+        window.routes =
+            vec![RouteWindow { watched: [1; 7], ..fixture::route(&format!("/r-{second}"), 9, 1) }];
+        shared.publish(fixture::live(), &window);
+    }
+    let text = crate::admin::metrics::render(&shared);
+    let series = text.lines().filter(|line| line.starts_with("outrigger_route_")).count();
+    assert_eq!(series, 200 * 21 + 1, "and the one of requests without a route");
+}
+
+#[tokio::test]
 async fn the_snapshot_tells_the_state_and_on_request_the_series() {
     let port = Port::open(None).await;
     let early = port.get("/api/snapshot").await;
@@ -149,7 +200,7 @@ async fn the_page_is_whole_cached_by_its_content_and_runs_nothing_from_elsewhere
     let tag = page.field("etag").unwrap();
     let again = port.send("GET", "/", &[("if-none-match", tag)], "").await;
     assert_eq!((again.status, again.body.as_str()), (304, ""));
-    for path in ["/", "/style.css", "/app.js", "/charts.js", "/words.js"] {
+    for path in ["/", "/style.css", "/app.js", "/charts.js", "/routes.js", "/words.js"] {
         let file = port.get(path).await;
         assert!(file.status == 200 && file.body.len() > 500, "{path}");
         let addresses = file.body.replace("http://www.w3.org/2000/svg", "");
@@ -173,7 +224,7 @@ async fn markup_in_names_stays_text() {
     let metrics = port.get("/metrics").await.body;
     assert!(metrics.contains(r#"release="</script><img/src=x/onerror=alert(1)>""#));
     // The page must never hand text to the browser as markup.
-    for path in ["/", "/app.js", "/charts.js", "/words.js"] {
+    for path in ["/", "/app.js", "/charts.js", "/routes.js", "/words.js"] {
         let source = port.get(path).await.body;
         for sink in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "javascript:"]
         {

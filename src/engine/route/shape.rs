@@ -70,7 +70,7 @@ const fn is_joint(byte: u8) -> bool {
 /// The rule is kept simple so that it can be promised: two digits, or a part that is only digits, make an id, except for
 /// versions. So do long hexadecimal words, mixed case with a digit, and letters in no order of a language.
 fn looks_like_id(text: &str) -> bool {
-    let of = |test: fn(&u8) -> bool| text.bytes().filter(|b| test(b)).count();
+    let of = |test: fn(&u8) -> bool| text.bytes().filter(test).count();
     let (digits, letters) = (of(u8::is_ascii_digit), of(u8::is_ascii_alphabetic));
     if letters == 0 {
         return true;

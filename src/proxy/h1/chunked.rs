@@ -95,18 +95,17 @@ impl Chunks {
     pub(in crate::proxy) fn next(&mut self, input: &[u8]) -> Result<Piece, BadChunk> {
         let mut taken = 0;
         loop {
-            match self.phase {
-                Phase::Ended => return Ok(Piece::End { taken }),
-                Phase::Data if taken < input.len() => {
-                    let here = input.len() - taken;
-                    let len = usize::try_from(self.left).map_or(here, |left| left.min(here));
-                    self.left -= len as u64;
-                    if self.left == 0 {
-                        self.phase = Phase::DataEnd;
-                    }
-                    return Ok(Piece::Data { taken, len });
+            if self.phase == Phase::Ended {
+                return Ok(Piece::End { taken });
+            }
+            if self.phase == Phase::Data && taken < input.len() {
+                let here = input.len() - taken;
+                let len = usize::try_from(self.left).map_or(here, |left| left.min(here));
+                self.left -= len as u64;
+                if self.left == 0 {
+                    self.phase = Phase::DataEnd;
                 }
-                _ => {}
+                return Ok(Piece::Data { taken, len });
             }
             let Some(&byte) = input.get(taken) else { return Ok(Piece::More { taken }) };
             taken += 1;

@@ -17,10 +17,13 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-pub(super) use crate::proxy::h1::chunked::{BadChunk, Chunks, Piece, chunk, chunk_head, last_chunk};
-pub(super) use crate::proxy::h1::fields::Field;
+#[cfg(test)]
+pub(super) use crate::proxy::h1::chunked::{BadChunk, chunk_head};
+pub(super) use crate::proxy::h1::chunked::{Chunks, Piece, chunk, last_chunk};
 pub(super) use crate::proxy::h1::render::{Added, Toward, interim_head, reply_head, request_head};
-pub(super) use crate::proxy::h1::reply::{BadReply, Reply};
+#[cfg(test)]
+pub(super) use crate::proxy::h1::reply::BadReply;
+pub(super) use crate::proxy::h1::reply::Reply;
 pub(super) use crate::proxy::h1::request::{BadRequest, Request};
 
 /// The longest head that is taken, of requests and replies: a longer one is refused.

@@ -55,13 +55,9 @@ impl<'b> Copy<'b, '_> {
         self.from = line.end;
     }
 
-    /// Copies the name of `line`.
+    /// Writes `line` with another value.
     fn rename(&mut self, line: &Line<'b>, value: &[u8]) {
         field(line.field.name, value, self.out);
-    }
-
-    fn same(&mut self, line: &Line<'b>) {
-        self.out.extend_from_slice(&self.head[line.start..line.end]);
     }
 
     /// Copies what is left of the lines.
@@ -94,12 +90,17 @@ pub(in crate::proxy) fn request_head(
     let mut trailers = request.trailers;
     let mut copy = Copy { head: fields.head(), from, out };
     for line in fields.special() {
-        match line.class {
-            Class::Cookie if added.drop_cookie.is_none() => continue,
-            Class::Expect if passes_expect(request, line.field.value) => continue,
-            Class::Upgrade if upgrade.is_some() => continue,
-            _ => copy.up_to(&line),
+        let stays = match line.class {
+            Class::Cookie => added.drop_cookie.is_none(),
+            Class::Expect => passes_expect(request, line.field.value),
+            Class::Upgrade => upgrade.is_some(),
+            Class::Pass | Class::Drop | Class::Host | Class::Length | Class::Coding => false,
+            Class::Connection | Class::Te => false,
+        };
+        if stays {
+            continue;
         }
+        copy.up_to(&line);
         match line.class {
             Class::Host => copy.rename(&line, request.host.unwrap_or_default()),
             Class::Length | Class::Coding => framing(line.field.name, request.framing, copy.out),

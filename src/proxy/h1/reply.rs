@@ -40,8 +40,6 @@ impl From<BadFields> for BadReply {
 pub(in crate::proxy) struct Reply<'b> {
     /// Bytes of the input that the head takes.
     pub(in crate::proxy) len: usize,
-    /// 0 or 1.
-    pub(in crate::proxy) minor: u8,
     /// 100 to 999.
     pub(in crate::proxy) status: u16,
     pub(in crate::proxy) reason: &'b [u8],
@@ -54,10 +52,6 @@ pub(in crate::proxy) struct Reply<'b> {
     /// How long the app keeps an idle connection, where it says so.
     pub(in crate::proxy) keep_alive_timeout_s: Option<u64>,
     pub(in crate::proxy) has_retry_after: bool,
-    /// `Cache-Control` has `public` or `s-maxage`.
-    pub(in crate::proxy) is_publicly_cacheable: bool,
-    /// The app said a `Content-Length` that holds.
-    pub(in crate::proxy) has_body_length: bool,
     /// The figure of that line.
     pub(super) length: Option<u64>,
     pub(super) has_date: bool,
@@ -158,7 +152,6 @@ struct Noted<'b> {
     keep_alive_timeout_s: Option<u64>,
     retry_after: bool,
     date: bool,
-    is_publicly_cacheable: bool,
 }
 
 impl<'b> Noted<'b> {
@@ -192,10 +185,6 @@ impl<'b> Noted<'b> {
             }
             (11, b'r') if is(name, b"retry-after") => {
                 self.retry_after = true;
-                Class::Pass
-            }
-            (13, b'c') if is(name, b"cache-control") => {
-                self.is_publicly_cacheable |= is_public(value);
                 Class::Pass
             }
             (2, b't') if is(name, b"te") => Class::Drop,
@@ -236,7 +225,6 @@ impl<'b> Noted<'b> {
         let length = said.filter(|_| !said_chunked && !has_none);
         Ok(Reply {
             len: fields.len(),
-            minor: line.minor,
             status: line.status,
             reason: line.reason,
             framing,
@@ -244,8 +232,6 @@ impl<'b> Noted<'b> {
             upgrade: self.upgrades.only().filter(|_| line.status == 101),
             keep_alive_timeout_s: self.keep_alive_timeout_s,
             has_retry_after: self.retry_after,
-            is_publicly_cacheable: self.is_publicly_cacheable,
-            has_body_length: length.is_some(),
             length,
             has_date: self.date,
             fields,
@@ -270,12 +256,5 @@ fn timeout(value: &[u8]) -> Option<u64> {
         let at = token.iter().position(|&b| b == b'=')?;
         let (name, seconds) = (token[..at].trim_ascii(), token[at + 1..].trim_ascii());
         name.eq_ignore_ascii_case(b"timeout").then(|| length(seconds))?
-    })
-}
-
-fn is_public(value: &[u8]) -> bool {
-    tokens(value).any(|token| {
-        let name = token.split(|&b| b == b'=').next().unwrap_or_default().trim_ascii();
-        name.eq_ignore_ascii_case(b"public") || name.eq_ignore_ascii_case(b"s-maxage")
     })
 }

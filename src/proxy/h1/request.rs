@@ -2,7 +2,9 @@
 //!
 //! Owns the rules of targets, hosts and framing of requests. It does not know what is added on the way to the app.
 
-use crate::proxy::h1::fields::{BadFields, Class, Field, Fields, Lines};
+#[cfg(test)]
+use crate::proxy::h1::fields::Field;
+use crate::proxy::h1::fields::{BadFields, Class, Fields, Lines};
 use crate::proxy::h1::names::{Coding, Connection, coding, is, is_host, is_twin, length, tokens};
 use crate::proxy::h1::{Framing, HEAD_MAX, TARGET_MAX, is_waiting, scan};
 
@@ -112,6 +114,7 @@ impl<'b> Request<'b> {
     }
 
     /// All fields, as received.
+    #[cfg(test)]
     pub(in crate::proxy) fn fields(&self) -> impl Iterator<Item = Field<'b>> {
         self.fields.iter()
     }

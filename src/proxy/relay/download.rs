@@ -152,7 +152,7 @@ impl Download<'_, '_, '_> {
             }
         })
         .await
-        .map(|read| read.unwrap_or(0))
+        .map(|read| read.inspect(|_| relay.heard()).unwrap_or(0))
     }
 
     /// Looks at what has come of a head.

@@ -5,7 +5,6 @@
 //! its address and agent, and it is that one which the cookie then keeps: so the many requests of a first page go where
 //! the later ones go.
 
-use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -165,26 +164,6 @@ impl Said {
             self.fresh |= !age.iter().all(|b| matches!(b, b'0' | b'"'));
         }
     }
-}
-
-/// The first cookie of this name in a `Cookie` line.
-pub(in crate::proxy) fn find_cookie<'a>(line: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    line.split(|b| *b == b';').find_map(|pair| {
-        let (found, value) = split_at_byte(pair.trim_ascii(), b'=');
-        value.filter(|_| found == name.as_bytes())
-    })
-}
-
-/// A `Cookie` line without our own; empty: the whole line goes. The app must not see it, whether or not there is a
-/// split just now.
-pub(in crate::proxy) fn strip_cookie(line: &[u8]) -> Cow<'_, [u8]> {
-    if find_cookie(line, COOKIE).is_none() {
-        return Cow::Borrowed(line);
-    }
-    let pairs = line.split(|b| *b == b';').map(<[u8]>::trim_ascii);
-    let kept: Vec<&[u8]> =
-        pairs.filter(|pair| !pair.is_empty() && find_cookie(pair, COOKIE).is_none()).collect();
-    Cow::Owned(kept.join(&b"; "[..]))
 }
 
 fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], Option<&[u8]>) {

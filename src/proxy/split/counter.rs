@@ -22,7 +22,8 @@ struct Stretch {
     passed: u64,
     /// The place in it that is taken.
     place: u64,
-    /// The end of the last stretch and the place of this one fell on one request: the next one is taken as well.
+    /// The place of the last stretch and that of this one fell on one request, so the next one is taken, too. More
+    /// than one is never owed: there are at least as many requests as stretches.
     is_owed: bool,
 }
 
@@ -34,15 +35,12 @@ impl Counter {
         Self(RefCell::new(Stretch { chance, passed: 0, place, is_owed: false }))
     }
 
-    /// Counts one request; whether it is in the share.
+    /// Counts one request; whether it is in the share. Nothing and everything are exact and leave the count as it is.
     pub(in crate::proxy) fn takes(&self, share: Share) -> bool {
         if share == Share::NONE || share == Share::ALL {
             return share == Share::ALL;
         }
-        let (threshold, mut stretch) = (share.threshold(), self.0.borrow_mut());
-        // Counted is who is the fewer: so at most two places fall on one request, and none on the next.
-        let few = threshold <= 1 << 63;
-        stretch.step(if few { threshold } else { threshold.wrapping_neg() }) == few
+        self.0.borrow_mut().step(share.threshold())
     }
 }
 
@@ -82,6 +80,17 @@ mod tests {
             let (one, two) = (Counter::new(seed), Counter::new(seed + 1000));
             let taken = (0..600).filter(|i| if i % 7 == 0 { &one } else { &two }.takes(share(5_000))).count();
             assert!((2..=4).contains(&taken), "{seed}: {taken}");
+        }
+    }
+
+    #[test]
+    fn nothing_and_everything_are_exact_in_any_state() {
+        for (passed, place, is_owed) in
+            [(0, u64::MAX, false), (0, 0, true), (u64::MAX, 0, true), (1, 0, false)]
+        {
+            let chance = Rng::with_seed(1);
+            let counter = Counter(RefCell::new(Stretch { chance, passed, place, is_owed }));
+            assert_eq!([Share::NONE, Share::ALL].map(|share| counter.takes(share)), [false, true]);
         }
     }
 

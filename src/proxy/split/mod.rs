@@ -19,9 +19,7 @@ mod share;
 use std::net::IpAddr;
 use std::time::Duration;
 
-pub(super) use crate::proxy::split::bucket::{
-    Bucket, COOKIE, Scheme, find_cookie, may_set_cookie, set_cookie, strip_cookie,
-};
+pub(super) use crate::proxy::split::bucket::{Bucket, COOKIE, Scheme, may_set_cookie, set_cookie};
 pub(super) use crate::proxy::split::counter::Counter;
 pub(super) use crate::proxy::split::crossing::{Body, Failure, may_fall_back, may_rescue, should_mirror};
 pub use crate::proxy::split::share::Share;
@@ -122,7 +120,7 @@ impl ArmId {
 pub(super) struct Facts<'a> {
     /// The first line of a field; the name is in lower case.
     pub(super) field: &'a dyn Fn(&str) -> Option<&'a [u8]>,
-    /// A cookie's value; see [`find_cookie`].
+    /// A cookie's value.
     pub(super) cookie: &'a dyn Fn(&str) -> Option<&'a [u8]>,
     /// The other end of the client's connection; looked at where no edge tells the client's address.
     pub(super) peer: IpAddr,

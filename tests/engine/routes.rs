@@ -1,8 +1,11 @@
-//! What is learnt, what is not, and that no id shows.
+//! Routes: what is learnt, what is not, and that no id shows.
 
-use proptest::prelude::*;
-
-use super::*;
+use outrigger::engine::observation::{Method, Outcome};
+use outrigger::engine::route::{ASSETS, GROUPS_MAX, OTHER, PATH_MAX, PREFLIGHT, Pattern, Routes, Visit};
+use outrigger::engine::time::Time;
+use proptest::prelude::{
+    ProptestConfig, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
 
 /// An app that is asked second by second.
 struct World {
