@@ -7,3 +7,4 @@ pub use crate::admin::fuzz as admin;
 pub use crate::platform::fuzz as platform;
 pub use crate::proxy::fuzz as proxy;
 pub use crate::store::fuzz as store;
+pub use crate::supervisor::fuzz as supervisor;

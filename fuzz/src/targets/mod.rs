@@ -12,7 +12,7 @@ mod others;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("request_head", heads::request),
     ("reply_head", heads::reply),
     ("chunks", chunked::chunks),
@@ -22,6 +22,7 @@ pub const TARGETS: [Target; 9] = [
     ("store_latencies", others::store_latencies),
     ("platform_reply", others::platform_reply),
     ("admin_request", others::admin_request),
+    ("cgroup", others::cgroup),
 ];
 
 /// Runs the target of that name.

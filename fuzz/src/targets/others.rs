@@ -11,7 +11,7 @@ use outrigger::engine::observation::{Method, Outcome};
 use outrigger::engine::record::{Acted, Record};
 use outrigger::engine::route::{Pattern, Routes, Visit};
 use outrigger::engine::time::Time;
-use outrigger::fuzz::{admin, platform, store};
+use outrigger::fuzz::{admin, platform, store, supervisor};
 use outrigger::store::wire::{PauseDoc, RecordDoc, ReleaseDoc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -177,4 +177,14 @@ pub(crate) fn admin_request(data: &[u8]) {
     if served.asked && guarded {
         assert!(is_get && is_local, "the agent was asked without the token");
     }
+}
+
+/// `/proc/self/cgroup`, and the file that it leads to: the same bytes for both.
+pub(crate) fn cgroup(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for file in supervisor::counters(&text) {
+        assert!(file.starts_with("/sys/fs/cgroup"), "{} is no control group's", file.display());
+    }
+    let has_line = text.lines().any(|line| line.starts_with("oom_kill "));
+    assert!(has_line || supervisor::kills(&text).is_none(), "a count out of nothing");
 }
