@@ -42,7 +42,7 @@ const BACKLOG: u32 = 4096;
 const MEMORY_MAX: Duration = Duration::from_secs(5);
 
 /// How the engine is made.
-type MakeDecider = fn(Time, Identity, Policy, Memory) -> (Box<dyn Decider>, Vec<Effect>);
+pub(super) type MakeDecider = fn(Time, Identity, Policy, Memory) -> (Box<dyn Decider>, Vec<Effect>);
 
 /// Brings up the whole agent. On an error nothing is left running: what was bound or opened is dropped.
 pub(super) async fn start(job: Job) -> Result<Agent, Error> {

@@ -55,7 +55,7 @@ pub(super) async fn run(
     })
     .await;
     let Upload { reader, input, .. } = upload;
-    poll_fn(|cx| poll_gone(&relay.line, reader, input, cx)).await;
+    poll_fn(|cx| poll_gone(relay.line, reader, input, cx)).await;
     UploadEnd::ClientLeft
 }
 
