@@ -135,6 +135,9 @@ async fn next(line: &Line, client: &mut Client<'_>) -> Next {
     let worker = &line.worker;
     let mut began_us = 0;
     let mut seen = 0;
+    if client.input.is_empty() {
+        worker.buffers.give(std::mem::take(&mut client.input));
+    }
     loop {
         if !client.input.is_empty() {
             if began_us == 0 {

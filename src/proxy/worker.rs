@@ -212,7 +212,7 @@ impl Worker {
             *buffer = self.buffers.buffer();
         }
         let read = buffer.poll_fill(reader, cx);
-        if read.is_pending() && buffer.is_empty() {
+        if read.is_pending() && buffer.is_empty() && !buffer.is_large() {
             self.buffers.give(std::mem::take(buffer));
         }
         read

@@ -202,9 +202,7 @@ impl Download<'_, '_, '_> {
     /// Reads more of the body; `Ok(0)`: the app has ended its side. Silence has no limit: a stream may rest.
     async fn fill(&mut self) -> Result<usize, Broken> {
         let Self { relay, app, answer, .. } = self;
-        if answer.is_to_the_brim() && answer.is_empty() {
-            answer.enlarge();
-        }
+        answer.expect_more();
         let worker = &relay.line.worker;
         poll_fn(|cx| worker.poll_fill(answer, app, cx)).await.map_err(|_| Broken::ByApp)
     }

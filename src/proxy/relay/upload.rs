@@ -155,9 +155,7 @@ impl Upload<'_, '_, '_> {
     async fn fill(&mut self) -> Result<(), UploadEnd> {
         let line = self.relay.line;
         let span = line.worker.settings.body_timeout;
-        if self.input.is_to_the_brim() {
-            self.input.enlarge();
-        }
+        self.input.expect_more();
         let read = poll_fn(|cx| {
             line.watch
                 .poll(Limit::ClientSends, span, cx, |cx| line.worker.poll_fill(self.input, self.reader, cx))
