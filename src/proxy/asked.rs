@@ -151,7 +151,8 @@ pub(super) fn take(line: &Line, request: &Request<'_>, body: &[u8], began_us: u6
     let method = method_of(request.method);
     let whole = matches!(request.framing, Framing::None | Framing::Length(0));
     // While the app starts, the wait for it is not its thinking time: that begins when the request is sent.
-    let starting = worker.arm(&plan, arm).is_some_and(|arm| arm.phase == Phase::Starting);
+    let starting =
+        worker.arm(&plan, arm).is_some_and(|arm| matches!(arm.phase, Phase::Starting | Phase::Warming));
     let awaited_us = (whole && !starting).then_some(began_us);
     let class = class_of(line, request, method);
     let asked = recorder::Asked { method, path: request.path(), class };

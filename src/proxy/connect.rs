@@ -74,13 +74,17 @@ pub(super) async fn fresh(worker: &Worker, id: ArmId) -> Result<Lease, Refusal> 
     loop {
         let plan = worker.plan.load_full();
         let arm = worker.arm(&plan, id).ok_or(Refusal::Unreachable)?;
-        let refusal = match once(worker, id, arm).await {
+        let reached = match arm.phase {
+            Phase::Warming => Err(Refusal::NotReady),
+            Phase::Starting | Phase::Serving | Phase::Draining | Phase::Gone => once(worker, id, arm).await,
+        };
+        let refusal = match reached {
             Ok(socket) => return Ok(Lease::fresh(worker.pool(id), socket, arm.generation)),
             Err(refusal) => refusal,
         };
         match arm.phase {
             _ if refusal == Refusal::OutOfResources => return Err(refusal),
-            Phase::Starting => {
+            Phase::Starting | Phase::Warming => {
                 let left_us = hold_us.saturating_sub(worker.clock.micros().saturating_sub(began_us));
                 if left_us == 0 {
                     return Err(Refusal::NotReady);
