@@ -231,8 +231,8 @@ impl Worker {
                 self.pool(id).follow(arm);
             }
             self.pool(id).sweep();
-            if keeps_none {
-                self.pool(id).empty();
+            if keeps_none && self.pool(id).empty() {
+                self.control.starving.closed(self.clock.micros());
             }
         }
     }
