@@ -154,11 +154,14 @@ impl Agent {
             drain = drain.after(again.exit, again.rest);
             self.set_arm(|arm| Arm { phase: Phase::Draining, ..arm });
         }
+        let supervised = self.app.is_some();
         let took = self.drain(&mut drain).await?;
         let left = ORDER_GRACE.min(drain.kill_at.saturating_sub(took));
         self.end_control(left, left + CONTROL_SLACK).await;
         self.close().await;
-        let code = drain.exit.map_or(0, supervisor::exit_code);
+        // An app that outlives its kill was killed all the same.
+        let unended = if supervised { 128 + Signal::SIGKILL as i32 } else { 0 };
+        let code = drain.exit.map_or(unended, supervisor::exit_code);
         info!(code, "drained");
         Ok(code)
     }
