@@ -133,10 +133,8 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        if self.is_sign.get() {
-            if self.starving.signs.fetch_sub(1, Ordering::Relaxed) == 1 {
-                self.starving.closed_us.store(0, Ordering::Relaxed);
-            }
+        if self.is_sign.get() && self.starving.signs.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.starving.closed_us.store(0, Ordering::Relaxed);
         }
     }
 }
