@@ -9,6 +9,8 @@
 
 mod access;
 mod api;
+#[doc(hidden)]
+pub mod fuzz;
 mod health;
 mod live;
 mod metrics;

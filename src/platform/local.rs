@@ -203,7 +203,7 @@ impl Local {
     }
 }
 
-fn acted(status: StatusCode, reply: &[u8]) -> Acted {
+pub(super) fn acted(status: StatusCode, reply: &[u8]) -> Acted {
     if status == StatusCode::ACCEPTED || status == StatusCode::OK {
         let detail = match serde_json::from_slice::<Taken>(reply) {
             Ok(taken) => format!("deployment {}", cut(&taken.deployment)),
@@ -215,7 +215,7 @@ fn acted(status: StatusCode, reply: &[u8]) -> Acted {
     if status.is_client_error() { Acted::Refused { reason } } else { Acted::Unknown { reason } }
 }
 
-fn live(reply: &[u8]) -> Result<Release, String> {
+pub(super) fn live(reply: &[u8]) -> Result<Release, String> {
     let known: Deployments = serde_json::from_slice(reply)
         .map_err(|error| format!("the platform's reply is not understood: {error}"))?;
     let id = known.live.ok_or("the platform says that nothing is live")?;

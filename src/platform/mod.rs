@@ -9,6 +9,8 @@
 
 mod command;
 mod dry_run;
+#[doc(hidden)]
+pub mod fuzz;
 mod local;
 
 use std::io;

@@ -19,6 +19,8 @@ mod buffer;
 mod client;
 mod connect;
 mod exchange;
+#[doc(hidden)]
+pub mod fuzz;
 mod h1;
 mod plan;
 mod pool;

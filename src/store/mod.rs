@@ -24,6 +24,8 @@ pub mod wire;
 mod codec;
 mod copy;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod open;
 mod prune;
 mod rows;

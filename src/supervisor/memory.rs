@@ -37,7 +37,7 @@ pub(super) fn prefer(pid: u32) -> io::Result<()> {
 /// Where our group's counter may be, by the text of `/proc/self/cgroup`, the likeliest first: in the memory hierarchy of
 /// v1 (`4:memory:/path`), then in the unified one (`0::/path`). Within a container the path may be the host's, while the
 /// container's own group is mounted as the root.
-fn candidates(membership: &str) -> Vec<PathBuf> {
+pub(super) fn candidates(membership: &str) -> Vec<PathBuf> {
     let group_of = |is_it: &dyn Fn(&str, &str) -> bool| {
         membership.lines().find_map(|line| {
             let mut parts = line.splitn(3, ':');
@@ -58,7 +58,7 @@ fn candidates(membership: &str) -> Vec<PathBuf> {
 }
 
 /// Both forms have a line `oom_kill N`.
-fn parse_oom_kills(events: &str) -> Option<u64> {
+pub(super) fn parse_oom_kills(events: &str) -> Option<u64> {
     events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 

@@ -26,6 +26,8 @@
 //! our environment without what is ours.
 
 mod app;
+#[doc(hidden)]
+pub mod fuzz;
 mod memory;
 mod reaper;
 mod signals;
