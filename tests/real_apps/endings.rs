@@ -74,10 +74,11 @@ async fn an_early_refusal_of_a_large_upload_arrives_each_time() {
     .await;
 }
 
-/// Node closes a connection on which nothing was asked for five seconds. The app says when it has, and in that very
-/// moment the next requests come: of a kind that must not be sent twice.
+/// Node closes a connection on which nothing was asked for five seconds, and says so; the agent should not wait for that.
+/// The app tells when a connection has ended, whoever ended it, and in that very moment the next requests come: of a kind
+/// that must not be sent twice.
 #[tokio::test]
-async fn what_is_asked_while_the_app_closes_idle_connections_is_answered_once() {
+async fn what_is_asked_while_idle_connections_to_the_app_end_is_answered_once() {
     const CLIENTS: usize = 8;
     run(App::Express, async |app| {
         let agent = Agent::start(app).await;
@@ -86,7 +87,7 @@ async fn what_is_asked_while_the_app_closes_idle_connections_is_answered_once() 
         // All at once, so that the agent has as many connections to the app.
         kept.post_all("/echo").await;
         let ended = agent.ended_connections.lines();
-        eventually("the app has closed an idle connection", async || {
+        eventually("an idle connection to the app has ended", async || {
             (agent.ended_connections.lines() > ended).then_some(())
         })
         .await;
