@@ -33,6 +33,7 @@ EXPOSE 8080 9900
 # Asks the agent's health page: 503 until the app is ready. Once a minute would do; this is soon enough to be of use at a
 # deployment, and costs a few milliseconds of CPU.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["/outrigger", "healthcheck"]
+STOPSIGNAL SIGTERM
 ENTRYPOINT ["/outrigger"]
 # Without arguments it says what is missing, or runs before OUTRIGGER__APP__UPSTREAM.
 CMD ["run"]

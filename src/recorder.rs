@@ -26,7 +26,7 @@ mod slots;
 mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -177,7 +177,8 @@ impl Shard {
     }
 
     fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().expect("no holder of this lock panics")
+        // Should whoever seals panic, what is counted may be off by a request; requests go on.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request's head was read. `awaited_us`: the time (microseconds of the process's clock) where the app has the whole

@@ -173,7 +173,11 @@ fn compare(kind: Kind) {
     match subject::version(kind) {
         Some(version) if table::names_version(kind, &version) => {
             let cases = cases();
-            let differences = table::differences(&cases, kind, &peers(&cases, kind));
+            let measured = peers(&cases, kind);
+            let other = |case: &&Case| !table::differences(&[*case], kind, &measured).is_empty();
+            let others: Vec<&Case> = cases.into_iter().filter(other).collect();
+            // Nobody here can mend a peer: what it does otherwise only once, on a busy machine, says nothing.
+            let differences = table::differences(&others, kind, &peers(&others, kind));
             assert!(
                 differences.is_empty(),
                 "docs/PROXY.md is not what was measured:\n{}",

@@ -2,6 +2,7 @@
 //!
 //! The targets themselves stand in `fuzz/`, which is a workspace of its own; this runs the same functions.
 
+#[expect(unreachable_pub, reason = "what is public there is so for the fuzzers")]
 #[path = "../fuzz/src/targets/mod.rs"]
 mod targets;
 

@@ -19,5 +19,7 @@ mod memory;
 mod restart;
 #[path = "lifecycle/signals.rs"]
 mod signals;
+#[path = "lifecycle/socket.rs"]
+mod socket;
 #[path = "lifecycle/wrappers.rs"]
 mod wrappers;

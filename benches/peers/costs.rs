@@ -58,7 +58,7 @@ impl Bench {
             connections: options.connections,
             idle: options.idle.max(FEW_IDLE + 1),
             quick: options.quick,
-            times: !options.counts_only,
+            times: !options.no_times,
         })
     }
 
@@ -97,11 +97,9 @@ impl Bench {
                 }
             }
         }
-        if self.times {
-            for subject in Subject::PROXIES {
-                turn("memory", subject);
-                self.memory(figures, subject).await?;
-            }
+        for subject in Subject::PROXIES {
+            turn("memory", subject);
+            self.memory(figures, subject).await?;
         }
         Ok(())
     }

@@ -49,9 +49,9 @@ struct Options {
     /// Idle connections for the figure of memory, beside that with 64.
     #[arg(long, default_value_t = 1_000)]
     idle: usize,
-    /// Leave out the times and the memory: only counts, which a busy machine does not change.
+    /// Leaves out CPU time and latency: counts and memory hold on a busy machine, too.
     #[arg(long)]
-    counts_only: bool,
+    no_times: bool,
     /// Writes everything that was measured, round by round.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,

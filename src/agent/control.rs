@@ -246,8 +246,11 @@ impl Control {
     /// An intent and its order: the order is given only when the intent will survive us, and not by a release that is
     /// being replaced.
     async fn intend(&mut self, record: Record, order: Order) {
-        let may_act = self.set.store.status().durable && !self.draining;
-        if may_act && self.keep(Write::Record(record.clone())).await {
+        // As the app's life shows it: its news of a drain may still lie unread, above all after waiting for a slow disk.
+        let app = Arc::clone(&self.set.app);
+        let is_leaving = || app.load().phase == admin::Phase::Draining;
+        let may_act = self.set.store.status().durable && !self.draining && !is_leaving();
+        if may_act && self.keep(Write::Record(record.clone())).await && !is_leaving() {
             log_record(&record);
             self.roll_back(order);
         } else {

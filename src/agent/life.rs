@@ -21,6 +21,7 @@ use crate::admin::{self, AppView};
 use crate::agent::Error;
 use crate::agent::control::News;
 use crate::agent::restart::{Next, Restarts};
+use crate::agent::start::before_ready;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::record::Exit;
@@ -207,7 +208,8 @@ impl Agent {
         info!(pause_ms = pause.as_millis() as u64, "the app will be started again");
         let kill_at = now + CLEAR_MAX.min(self.config.app.drain);
         self.again = Some(Again { exit, rest: app.rest(), at: now + pause, kill_at });
-        self.set_arm(|arm| Arm { generation: arm.generation + 1, phase: Phase::Starting, ..arm });
+        // Until then what is left of the old one may still accept connections.
+        self.set_arm(|arm| Arm { generation: arm.generation + 1, phase: Phase::Warming, ..arm });
         self.enter(AppPhase::Starting);
         self.tell(News::Exited(exit));
     }
@@ -230,6 +232,8 @@ impl Agent {
             Ok(()) => {
                 self.again = None;
                 self.restarted += 1;
+                let phase = before_ready(&self.config);
+                self.set_arm(|arm| Arm { phase, ..arm });
                 self.show();
                 return Ok(true);
             }

@@ -102,7 +102,8 @@ impl Drain {
     }
 
     fn is_over(&self, supervised: bool, elapsed: Duration) -> bool {
-        let nothing_runs = !supervised || self.exit.is_some() && self.left == 0;
+        // Between two starts there is no app, but there may be what it left behind.
+        let nothing_runs = if self.exit.is_some() { self.left == 0 } else { !supervised };
         self.drained && (nothing_runs || elapsed >= self.kill_at + UNKILLED_MAX)
     }
 }
@@ -153,12 +154,14 @@ impl Agent {
             drain = drain.after(again.exit, again.rest);
             self.set_arm(|arm| Arm { phase: Phase::Draining, ..arm });
         }
-        let kill_at = drain.kill_at;
+        let supervised = self.app.is_some();
         let took = self.drain(&mut drain).await?;
-        let left = ORDER_GRACE.min(kill_at.saturating_sub(took));
+        let left = ORDER_GRACE.min(drain.kill_at.saturating_sub(took));
         self.end_control(left, left + CONTROL_SLACK).await;
         self.close().await;
-        let code = drain.exit.map_or(0, supervisor::exit_code);
+        // An app that outlives its kill was killed all the same.
+        let unended = if supervised { 128 + Signal::SIGKILL as i32 } else { 0 };
+        let code = drain.exit.map_or(unended, supervisor::exit_code);
         info!(code, "drained");
         Ok(code)
     }

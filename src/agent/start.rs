@@ -42,7 +42,7 @@ const BACKLOG: u32 = 4096;
 const MEMORY_MAX: Duration = Duration::from_secs(5);
 
 /// How the engine is made.
-type MakeDecider = fn(Time, Identity, Policy, Memory) -> (Box<dyn Decider>, Vec<Effect>);
+pub(super) type MakeDecider = fn(Time, Identity, Policy, Memory) -> (Box<dyn Decider>, Vec<Effect>);
 
 /// Brings up the whole agent. On an error nothing is left running: what was bound or opened is dropped.
 pub(super) async fn start(job: Job) -> Result<Agent, Error> {
@@ -67,7 +67,7 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
         make(now, Identity { release: release.clone(), boot }, config.policy.clone(), memory);
     let recorder = recorder(&config, now);
     let (port, upstream, target) = upstream(&config)?;
-    let plan = first_plan(&upstream);
+    let plan = first_plan(&upstream, &config);
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let shared = Arc::new(admin::Shared::new(clock, config.admin.token.clone(), commands_in));
     let data_path = start_data_path(&config, public, &plan, &recorder, clock, &shared)?;
@@ -147,9 +147,14 @@ fn start_data_path(
     proxy::start(settings, public, Arc::clone(plan), shards, clock, local).map_err(Error::DataPath)
 }
 
-fn first_plan(upstream: &Upstream) -> Arc<ArcSwap<Plan>> {
-    let arm = Arm { upstream: upstream.clone(), generation: 0, phase: Phase::Starting };
+fn first_plan(upstream: &Upstream, config: &Config) -> Arc<ArcSwap<Plan>> {
+    let arm = Arm { upstream: upstream.clone(), generation: 0, phase: before_ready(config) };
     Arc::new(ArcSwap::from_pointee(Plan::whole(arm)))
+}
+
+/// How an app that is not ready is treated: where its port says that it is, requests try it; where a path does, they wait.
+pub(super) fn before_ready(config: &Config) -> Phase {
+    if config.app.ready_path.is_some() { Phase::Warming } else { Phase::Starting }
 }
 
 /// The app before it was started.

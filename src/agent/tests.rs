@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::*;
 use crate::agent::control::Decider;
 use crate::agent::life::Agent;
-use crate::agent::start::start_with;
+use crate::agent::start::{MakeDecider, start_with};
 use crate::config::{Flags, Sources, load};
 use crate::engine::memory::Memory;
 use crate::engine::policy::Policy;
@@ -132,12 +132,7 @@ impl Drop for Control {
 }
 
 /// An agent over a shell's `script`, with `endless` or `panicking` in the engine's place; its admin address.
-async fn agent(
-    folder: &TempDir,
-    script: &str,
-    make: fn(Time, Identity, Policy, Memory) -> (Box<dyn Decider>, Vec<Effect>),
-    control: &Control,
-) -> (Agent, SocketAddr) {
+async fn agent(folder: &TempDir, script: &str, make: MakeDecider, control: &Control) -> (Agent, SocketAddr) {
     let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
     let env = [
         ("OUTRIGGER__LISTEN__PUBLIC", "127.0.0.1:0".to_owned()),

@@ -29,8 +29,8 @@ pub use crate::engine::route::pattern::{Pattern, Wrong};
 pub const PATH_MAX: usize = 256;
 /// How many patterns can be configured.
 pub const PATTERNS_MAX: usize = 100;
-/// Segments of a path that are compared with patterns; a longer path matches none.
-const SEGMENTS_MAX: usize = 32;
+/// Segments of a path that are looked at; a path with as many or more matches no pattern.
+const SEGMENTS_MAX: usize = 16;
 /// A route gets a group when it was asked for so often.
 const ASKED_MIN: u32 = 3;
 /// Suffixes of files.
@@ -61,6 +61,8 @@ const SUFFIXES: [&str; 25] = [
     "webmanifest",
     "br",
 ];
+/// The longest of them.
+const SUFFIX_MAX: usize = 11;
 
 const METHODS: usize = Method::ALL.len();
 
@@ -140,30 +142,26 @@ impl Routes {
         }
         let is_cut = path.len() >= PATH_MAX;
         let path = path.get(..PATH_MAX).unwrap_or(path);
-        let path = path.split(|&b| b == b'?' || b == b'#').next().unwrap_or_default();
-        if !path.starts_with(b"/") {
+        if path.first() != Some(&b'/') {
             return None;
         }
-        if let Some(at) = self.configured_at(path, is_cut) {
+        let mut room = [[].as_slice(); SEGMENTS_MAX];
+        let segments = segments(path, &mut room);
+        if !is_cut && let Some(at) = self.configured_at(segments) {
             return self.of_configured(at, visit);
         }
-        if matches!(method, Method::Get | Method::Head) && is_asset(path) {
+        let file = segments.last().copied().unwrap_or_default();
+        if matches!(method, Method::Get | Method::Head) && is_asset(file) {
             return Some(GroupId::assets(method));
         }
-        self.of_learnt(path, is_cut, visit)
+        self.of_learnt(segments, is_cut, visit)
     }
 
-    fn configured_at(&self, path: &[u8], is_cut: bool) -> Option<usize> {
-        if self.configured.is_empty() || is_cut {
+    fn configured_at(&self, segments: &[&[u8]]) -> Option<usize> {
+        if segments.len() == SEGMENTS_MAX {
             return None;
         }
-        let mut segments = [[].as_slice(); SEGMENTS_MAX];
-        let mut count = 0;
-        for segment in filled(path) {
-            *segments.get_mut(count)? = segment;
-            count += 1;
-        }
-        self.configured.iter().position(|(pattern, _)| pattern.matches(&segments[..count]))
+        self.configured.iter().position(|(pattern, _)| pattern.matches(segments))
     }
 
     fn of_configured(&mut self, at: usize, visit: &Visit<'_>) -> Option<GroupId> {
@@ -184,11 +182,11 @@ impl Routes {
         Some(id)
     }
 
-    fn of_learnt(&mut self, path: &[u8], is_cut: bool, visit: &Visit<'_>) -> Option<GroupId> {
+    fn of_learnt(&mut self, segments: &[&[u8]], is_cut: bool, visit: &Visit<'_>) -> Option<GroupId> {
         let lesson = lesson(visit);
         // The last segment of a path that was cut may be a part of one.
-        let whole = if is_cut { filled(path).count().saturating_sub(1) } else { usize::MAX };
-        let segments = filled(path).enumerate().map(|(i, segment)| (i < whole).then_some(segment));
+        let whole = segments.len() - usize::from(is_cut && !segments.is_empty());
+        let segments = segments.iter().enumerate().map(|(i, segment)| (i < whole).then_some(*segment));
         let end = self.tree.walk(segments, lesson);
         for id in self.tree.orphans.drain(..) {
             self.groups.give_up(id);
@@ -229,8 +227,23 @@ fn weigh(leaf: &mut Leaf, epoch: u32) -> u32 {
     leaf.weight
 }
 
-fn filled(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|&b| b == b'/').filter(|segment| !segment.is_empty())
+/// The segments that are not empty, up to the query; at most as many as there is room for, the others are left out.
+fn segments<'a, 'r>(path: &'a [u8], room: &'r mut [&'a [u8]; SEGMENTS_MAX]) -> &'r [&'a [u8]] {
+    let mut rest = path;
+    // Whoever asks has left the query out, so this is to be sure, and cheap.
+    if rest.contains(&b'?') || rest.contains(&b'#') {
+        rest = rest.split(|&b| b == b'?' || b == b'#').next().unwrap_or_default();
+    }
+    let mut count = 0;
+    while !rest.is_empty() && count < SEGMENTS_MAX {
+        let end = rest.iter().position(|&b| b == b'/').unwrap_or(rest.len());
+        if end > 0 {
+            room[count] = &rest[..end];
+            count += 1;
+        }
+        rest = rest.get(end + 1..).unwrap_or_default();
+    }
+    &room[..count]
 }
 
 /// What is not found, and what the app did not answer or refused, is no route of it.
@@ -258,8 +271,9 @@ fn lesson(visit: &Visit<'_>) -> Lesson {
     }
 }
 
-fn is_asset(path: &[u8]) -> bool {
-    let file = path.rsplit(|&b| b == b'/').next().unwrap_or_default();
-    let Some(dot) = file.iter().rposition(|&b| b == b'.') else { return false };
-    SUFFIXES.iter().any(|suffix| file[dot + 1..].eq_ignore_ascii_case(suffix.as_bytes()))
+fn is_asset(file: &[u8]) -> bool {
+    let from = file.len().saturating_sub(SUFFIX_MAX + 1);
+    let Some(dot) = file[from..].iter().rposition(|&b| b == b'.') else { return false };
+    let found = &file[from + dot + 1..];
+    SUFFIXES.iter().any(|suffix| found.eq_ignore_ascii_case(suffix.as_bytes()))
 }

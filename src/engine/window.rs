@@ -105,6 +105,23 @@ pub const SPREAD_BOUNDS_US: [u64; 18] = [
     300_000_000,
 ];
 
+/// By the number of a value's bits: where to begin to look for its bound, which is there or one further.
+const SPREAD_FIRST: [u8; u64::BITS as usize + 1] = spread_first();
+
+const fn spread_first() -> [u8; u64::BITS as usize + 1] {
+    let mut first = [0; u64::BITS as usize + 1];
+    let mut bits = 1;
+    while bits < first.len() {
+        let (least, mut at) = (1 << (bits - 1), 0);
+        while at < SPREAD_BOUNDS_US.len() && SPREAD_BOUNDS_US[at] < least {
+            at += 1;
+        }
+        first[bits] = at as u8;
+        bits += 1;
+    }
+    first
+}
+
 /// Durations counted by fixed bounds: for what is shown and not judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spread {
@@ -117,7 +134,11 @@ pub struct Spread {
 impl Spread {
     /// One more.
     pub fn add(&mut self, us: u64) {
-        self.counts[SPREAD_BOUNDS_US.partition_point(|&bound| bound < us)] += 1;
+        let mut at = usize::from(SPREAD_FIRST[(u64::BITS - us.leading_zeros()) as usize]);
+        while SPREAD_BOUNDS_US.get(at).is_some_and(|&bound| bound < us) {
+            at += 1;
+        }
+        self.counts[at] += 1;
         self.sum_us = self.sum_us.saturating_add(us);
     }
 
@@ -288,6 +309,11 @@ mod tests {
         let mut spread = Spread::default();
         [0, 100, 101, 300_000_000, 300_000_001].into_iter().for_each(|us| spread.add(us));
         assert_eq!((spread.counts[0], spread.counts[1], spread.counts[17], spread.counts[18]), (2, 1, 1, 1));
+        for us in (0..400).chain((0..64).flat_map(|bits| [(1 << bits) - 1, 1 << bits, (1 << bits) + 1])) {
+            let mut one = Spread::default();
+            one.add(us);
+            assert_eq!(one.counts[SPREAD_BOUNDS_US.partition_point(|&bound| bound < us)], 1, "{us}");
+        }
         let once = spread;
         spread.merge(&once);
         assert_eq!((spread.count(), spread.sum_us), (10, 1_200_000_404));

@@ -72,6 +72,9 @@ impl Acceptor {
             match accepted {
                 Ok((stream, peer)) => {
                     wait = FAILED_WAIT.0;
+                    if spare.is_none() {
+                        spare = self::spare();
+                    }
                     self.hand_over(stream, peer).await;
                 }
                 Err(error) if is_of_one_connection(&error) => {}

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::engine::observation;
 use crate::engine::time::Time;
@@ -9,7 +10,7 @@ use crate::proxy::account::{Account, method_of};
 use crate::proxy::client::Line;
 use crate::proxy::connect;
 use crate::proxy::h1::{self, Added, Framing, Request};
-use crate::proxy::plan::Phase;
+use crate::proxy::plan::{Phase, Plan};
 use crate::proxy::split::{
     self, ArmId, Body, Choice, Chosen, Facts, Failure, Scheme, Split, crossing, mirror,
 };
@@ -39,8 +40,9 @@ pub(super) struct Asked {
     pub(super) arm: ArmId,
     /// The cookie that its reply should set.
     pub(super) cookie: Option<String>,
-    /// It may still go to the other app, where the plan says so.
-    pub(super) may_cross: bool,
+    /// The plan by which it may still go to the other app.
+    pub(super) plan: Option<Arc<Plan>>,
+    class: Traffic,
 }
 
 impl Asked {
@@ -89,6 +91,11 @@ impl Asked {
         }
     }
 
+    /// The split by which it may still go to the other app.
+    pub(super) fn split(&self) -> Option<&Split> {
+        self.plan.as_ref()?.split.as_ref()
+    }
+
     /// Whether the candidate's failure is mended by the stable app.
     pub(super) fn is_rescued(&self, split: &Split, failure: Failure) -> bool {
         split::may_rescue(split, self.arm, &self.as_crossing(), failure)
@@ -105,10 +112,10 @@ impl Asked {
     pub(super) fn cross(&mut self, worker: &Worker, status: u16, outcome: observation::Outcome) {
         self.account.refuse(status, outcome);
         self.arm = self.arm.other();
-        self.may_cross = false;
+        self.plan = None;
         let crossing = self.as_crossing();
         let path = crossing.path.split(|&b| b == b'?').next().unwrap_or_default();
-        let asked = recorder::Asked { method: self.method, path, class: Traffic::User };
+        let asked = recorder::Asked { method: self.method, path, class: self.class };
         let now_us = worker.clock.micros();
         let whole = self.is_whole().then_some(now_us);
         let shard = worker.shard_of(self.arm);
@@ -151,7 +158,8 @@ pub(super) fn take(line: &Line, request: &Request<'_>, body: &[u8], began_us: u6
     let method = method_of(request.method);
     let whole = matches!(request.framing, Framing::None | Framing::Length(0));
     // While the app starts, the wait for it is not its thinking time: that begins when the request is sent.
-    let starting = worker.arm(&plan, arm).is_some_and(|arm| arm.phase == Phase::Starting);
+    let starting =
+        worker.arm(&plan, arm).is_some_and(|arm| matches!(arm.phase, Phase::Starting | Phase::Warming));
     let awaited_us = (whole && !starting).then_some(began_us);
     let class = class_of(line, request, method);
     let asked = recorder::Asked { method, path: request.path(), class };
@@ -168,7 +176,8 @@ pub(super) fn take(line: &Line, request: &Request<'_>, body: &[u8], began_us: u6
         upgrades: request.upgrade.is_some(),
         arm,
         cookie: cookie(plan.split.as_ref(), chosen, request),
-        may_cross: plan.split.is_some(),
+        plan: plan.split.is_some().then(|| Arc::clone(&plan)),
+        class,
     };
     if let Some(split) = &plan.split {
         asked.mirror(worker, split, body);

@@ -24,6 +24,8 @@ pub(super) struct Buffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    /// The last read took all the room there was, so that more is likely to follow.
+    brimmed: bool,
 }
 
 impl Buffer {
@@ -56,14 +58,25 @@ impl Buffer {
         }
     }
 
-    /// Makes room for a long body or a long head.
-    pub(super) fn enlarge(&mut self) {
+    /// Makes room for a long body, where the last read suggests one.
+    pub(super) fn expect_more(&mut self) {
+        if self.brimmed && self.is_empty() {
+            self.enlarge();
+        }
+    }
+
+    /// Whether it is of the larger size, which is not handed back at each wait.
+    pub(super) const fn is_large(&self) -> bool {
+        self.bytes.len() == LARGE
+    }
+
+    fn enlarge(&mut self) {
         if self.bytes.len() < LARGE {
             self.bytes.resize(LARGE, 0);
         }
     }
 
-    /// Whether the last read took all the room there was, so that more is likely to follow.
+    /// Whether the next read would need more room than there is.
     pub(super) const fn is_to_the_brim(&self) -> bool {
         self.end == self.bytes.len()
     }
@@ -94,6 +107,7 @@ impl Buffer {
         ready!(Pin::new(reader).poll_read(cx, &mut room))?;
         let read = room.filled().len();
         self.end += read;
+        self.brimmed = self.end == self.bytes.len();
         Poll::Ready(Ok(read))
     }
 }
@@ -109,14 +123,14 @@ impl Buffers {
     /// An empty buffer.
     pub(super) fn buffer(&self) -> Buffer {
         let spare = self.buffers.borrow_mut().pop();
-        spare.unwrap_or_else(|| Buffer { bytes: vec![0; SMALL], start: 0, end: 0 })
+        spare.unwrap_or_else(|| Buffer { bytes: vec![0; SMALL], ..Buffer::default() })
     }
 
     /// Takes a buffer back; what is in it is forgotten.
     pub(super) fn give(&self, mut buffer: Buffer) {
         let mut kept = self.buffers.borrow_mut();
         if buffer.bytes.len() == SMALL && kept.len() < KEPT_MAX {
-            (buffer.start, buffer.end) = (0, 0);
+            (buffer.start, buffer.end, buffer.brimmed) = (0, 0, false);
             kept.push(buffer);
         }
     }
@@ -144,7 +158,7 @@ mod tests {
         let mut cx = Context::from_waker(std::task::Waker::noop());
         match buffer.poll_fill(&mut bytes, &mut cx) {
             Poll::Ready(Ok(n)) => n,
-            _ => unreachable!("a slice is always ready"),
+            Poll::Ready(Err(_)) | Poll::Pending => unreachable!("a slice is always ready"),
         }
     }
 

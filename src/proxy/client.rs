@@ -6,6 +6,7 @@
 use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -68,8 +69,6 @@ enum End {
     Close,
     /// When the client has read the last reply.
     Linger,
-    /// By a reset: a clean end would look like the end of the reply.
-    Reset,
 }
 
 /// What is to be done with the next request.
@@ -103,8 +102,6 @@ pub(super) async fn serve(worker: Rc<Worker>, handoff: Handoff) {
     match end {
         End::Close => {}
         End::Linger => linger(&line, &mut stream).await,
-        // Without it the close is merely clean, which the client may take for the end of a short reply.
-        End::Reset => drop(stream.set_zero_linger()),
     }
     drop(place);
 }
@@ -125,7 +122,6 @@ async fn converse(line: &Line, client: &mut Client<'_>) -> End {
             After::Next => {}
             After::Close => return End::Close,
             After::Linger => return End::Linger,
-            After::Reset => return End::Reset,
         }
     }
 }
@@ -135,6 +131,9 @@ async fn next(line: &Line, client: &mut Client<'_>) -> Next {
     let worker = &line.worker;
     let mut began_us = 0;
     let mut seen = 0;
+    if client.input.is_empty() {
+        worker.buffers.give(std::mem::take(&mut client.input));
+    }
     loop {
         if !client.input.is_empty() {
             if began_us == 0 {
@@ -172,7 +171,8 @@ async fn more(line: &Line, client: &mut Client<'_>, is_idle: bool) -> Result<usi
         if let Poll::Ready(read) = worker.poll_fill(&mut client.input, &mut client.reader, cx) {
             return Poll::Ready(read.map_err(|_| None));
         }
-        if is_idle && watch.is_closing() {
+        // What lies in the kernel, and was not seen yet, is still served.
+        if is_idle && watch.is_closing() && socket::is_silent(client.reader.as_ref().as_fd()) {
             return Poll::Ready(Err(None));
         }
         if watch.is_late(Limit::ClientSends) {
@@ -191,7 +191,8 @@ fn dispatch(line: &Line, request: &Request<'_>, body: &[u8], began_us: u64) -> N
     let worker = &line.worker;
     if let Some(page) = own_page(worker, request) {
         let has_body = !matches!(request.framing, Framing::None | Framing::Length(0));
-        return Next::Page(page, request.method == b"HEAD", has_body || !request.keep_alive);
+        let closes = has_body || !request.keep_alive || request.minor == 0;
+        return Next::Page(page, request.method == b"HEAD", closes);
     }
     worker.load().last_arrival_us.store(began_us, Ordering::Relaxed);
     Next::Forward(asked::take(line, request, body, began_us))
@@ -287,7 +288,8 @@ async fn linger(line: &Line, stream: &mut TcpStream) {
         return;
     }
     let mut dropped = 0;
-    let mut buffer = [0; 8 * 1024];
+    // Not part of the task, which each idle connection has.
+    let mut buffer = vec![0; 8 * 1024];
     let reading = async {
         while let Ok(n @ 1..) = stream.read(&mut buffer).await {
             dropped += n;

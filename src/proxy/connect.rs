@@ -22,6 +22,8 @@ use crate::proxy::worker::{Control, Worker};
 const HELD_WAIT: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(250));
 /// The one wait when an app that was ready refuses.
 const REFUSED_WAIT: Duration = Duration::from_millis(50);
+/// The wait for a place in the backlog of a socket in the file system.
+const BACKLOG_WAIT: Duration = Duration::from_millis(5);
 /// Errors that are the agent's own lack: EMFILE, ENFILE, ENOBUFS, EADDRNOTAVAIL.
 const OWN_LACK: [i32; 4] = [24, 23, 105, 99];
 /// How long a name's addresses are used before it is looked up again.
@@ -74,13 +76,17 @@ pub(super) async fn fresh(worker: &Worker, id: ArmId) -> Result<Lease, Refusal> 
     loop {
         let plan = worker.plan.load_full();
         let arm = worker.arm(&plan, id).ok_or(Refusal::Unreachable)?;
-        let refusal = match once(worker, id, arm).await {
-            Ok(socket) => return Ok(Lease::fresh(worker.pool(id), socket, arm.generation)),
+        let reached = match arm.phase {
+            Phase::Warming => Err(Refusal::NotReady),
+            Phase::Starting | Phase::Serving | Phase::Draining | Phase::Gone => once(worker, id, arm).await,
+        };
+        let refusal = match reached {
+            Ok(socket) => return Ok(Lease::fresh(worker.pool(id), socket, arm)),
             Err(refusal) => refusal,
         };
         match arm.phase {
             _ if refusal == Refusal::OutOfResources => return Err(refusal),
-            Phase::Starting => {
+            Phase::Starting | Phase::Warming => {
                 let left_us = hold_us.saturating_sub(worker.clock.micros().saturating_sub(began_us));
                 if left_us == 0 {
                     return Err(Refusal::NotReady);
@@ -127,9 +133,15 @@ async fn dial(worker: &Worker, reached: &Reached, upstream: &Upstream) -> io::Re
             let addresses = lookup(worker, reached, authority).await?;
             TcpStream::connect(addresses.as_slice()).await?
         }
-        Upstream::Unix { path } => {
-            return UnixStream::connect(path).await.map(AppSocket::Unix);
-        }
+        // Where TCP waits for a place in a full backlog, this answers at once that there is none; the caller has a limit.
+        Upstream::Unix { path } => loop {
+            match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(BACKLOG_WAIT).await;
+                }
+                connected => return connected.map(AppSocket::Unix),
+            }
+        },
     };
     // A socket can meet itself where nobody listens on a port of the ephemeral range.
     if stream.local_addr().ok() == stream.peer_addr().ok() {

@@ -37,8 +37,6 @@ pub(super) enum After {
     Close,
     /// It is closed when the client has read what was sent.
     Linger,
-    /// It is reset.
-    Reset,
 }
 
 /// Why an attempt came to nothing; nothing was sent to the client but interim replies.
@@ -98,7 +96,7 @@ pub(super) async fn run(line: &Line, client: &mut Client<'_>, mut asked: Asked) 
     };
     asked.account.refuse(refusal.status(), refusal.outcome_in(worker.phase(asked.arm)));
     // The rest of a body is not waited for, so nothing may follow it.
-    let close = !asked.keep_alive || !asked.is_whole();
+    let close = !asked.keep_alive || !asked.is_whole() || asked.minor == 0;
     let id = asked.field("x-request-id");
     refuse(line, client, refusal, asked.is_head(), id, close).await
 }
@@ -107,11 +105,9 @@ pub(super) async fn run(line: &Line, client: &mut Client<'_>, mut asked: Asked) 
 async fn across(line: &Line, client: &mut Client<'_>, asked: &mut Asked) -> Result<After, Failure> {
     let worker = &line.worker;
     let ended = attempts(line, client, asked).await;
-    if !asked.may_cross {
-        return ended;
-    }
-    let plan = worker.plan.load_full();
-    let Some(split) = &plan.split else { return ended };
+    // By the plan that it was chosen by, whatever holds by now.
+    let plan = asked.plan.clone();
+    let Some(split) = plan.as_ref().and_then(|plan| plan.split.as_ref()) else { return ended };
     match ended {
         Err(Failure::Elsewhere(status)) => {
             let outcome = if status >= 500 { Outcome::AppError } else { Outcome::Crossed };
@@ -200,9 +196,9 @@ async fn attempt(
         }
     };
     let after = match relayed {
-        Relayed::Whole { reusable, after } => {
+        Relayed::Whole { reusable, bodyless, after } => {
             if reusable && !worker.control.starving.keeps_none(|| worker.clock.micros()) {
-                lease.release();
+                lease.release(bodyless);
             }
             Ok(after)
         }

@@ -62,6 +62,8 @@ pub enum Upstream {
 pub enum Phase {
     /// Not ready yet: requests are held for a while, and a refusal is charged to nobody.
     Starting,
+    /// Not ready, and not to be asked even if it accepts connections: requests are held.
+    Warming,
     /// Ready: a refusal is the app's fault.
     Serving,
     /// Told to end: a refusal, or an exchange that it breaks off, is charged to the shutdown.

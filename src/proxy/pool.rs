@@ -33,7 +33,10 @@ const FORGET_EVERY_US: u64 = 1_000_000;
 pub(super) struct Connection {
     pub(super) socket: AppSocket,
     idle_since_us: u64,
-    generation: u64,
+    /// Which of the pool's apps it leads to.
+    epoch: u64,
+    /// Its last reply had no body.
+    bodyless: bool,
 }
 
 /// The idle connections of one worker to one arm.
@@ -52,6 +55,8 @@ pub(super) struct Pool {
     generation: Cell<u64>,
     /// Whose connections these are.
     upstream: RefCell<Option<Upstream>>,
+    /// Counts the apps, and the starts of each, that were followed.
+    epoch: Cell<u64>,
     /// Woken when the app does something on an idle connection.
     watcher: RefCell<Waker>,
 }
@@ -69,6 +74,7 @@ impl Pool {
             forgot_us: Cell::new(0),
             generation: Cell::new(0),
             upstream: RefCell::new(None),
+            epoch: Cell::new(0),
             watcher: RefCell::new(Waker::noop().clone()),
         })
     }
@@ -114,7 +120,8 @@ impl Pool {
                 idle.push(connection);
                 return None;
             }
-            if age_us >= ASKED_AGE_MIN_US && !connection.socket.is_silent() {
+            let is_doubtful = careful || connection.bodyless || age_us >= ASKED_AGE_MIN_US;
+            if is_doubtful && !connection.socket.is_silent() {
                 continue;
             }
             return Some(connection);
@@ -124,7 +131,7 @@ impl Pool {
 
     fn put(&self, mut connection: Connection) {
         let mut idle = self.idle.borrow_mut();
-        if connection.generation != self.generation.get() || idle.len() >= self.idle_max {
+        if connection.epoch != self.epoch.get() || idle.len() >= self.idle_max {
             return;
         }
         let watcher = self.watcher.borrow();
@@ -151,9 +158,12 @@ impl Pool {
         }
     }
 
-    /// Closes all that is idle.
-    pub(super) fn empty(&self) {
-        self.idle.borrow_mut().clear();
+    /// Closes all that is idle; whether there was any.
+    pub(super) fn empty(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let had_some = !idle.is_empty();
+        idle.clear();
+        had_some
     }
 
     /// The app said that it keeps idle connections for `seconds`.
@@ -179,6 +189,7 @@ impl Pool {
             && self.upstream.borrow().as_ref() == Some(&arm.upstream);
         if !is_same {
             *self.upstream.borrow_mut() = Some(arm.upstream.clone());
+            self.epoch.set(self.epoch.get() + 1);
             self.idle.borrow_mut().clear();
             self.announced_us.set(self.configured_us);
             self.observed_us.set(self.configured_us);
@@ -201,9 +212,11 @@ impl Lease {
         Self { connection, pool: Rc::clone(pool), reused: true }
     }
 
-    /// A connection that was just made.
-    pub(super) fn fresh(pool: &Rc<Pool>, socket: AppSocket, generation: u64) -> Self {
-        let connection = Connection { socket, idle_since_us: 0, generation };
+    /// A connection to `arm` that was just made.
+    pub(super) fn fresh(pool: &Rc<Pool>, socket: AppSocket, arm: &Arm) -> Self {
+        pool.follow(arm);
+        let epoch = pool.epoch.get();
+        let connection = Connection { socket, idle_since_us: 0, epoch, bodyless: false };
         Self { connection, pool: Rc::clone(pool), reused: false }
     }
 
@@ -218,7 +231,8 @@ impl Lease {
     }
 
     /// The exchange ended as it should and both sides can go on: back to the pool.
-    pub(super) fn release(self) {
+    pub(super) fn release(mut self, bodyless: bool) {
+        self.connection.bodyless = bodyless;
         self.pool.put(self.connection);
     }
 }

@@ -164,7 +164,7 @@ impl Refusal {
         }
         out.extend_from_slice(b"\r\n");
         if !bodyless {
-            write!(out, "{code} {text}\n").expect("memory takes all");
+            writeln!(out, "{code} {text}").expect("memory takes all");
         }
     }
 }

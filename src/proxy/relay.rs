@@ -36,6 +36,8 @@ pub(super) enum Relayed {
     Whole {
         /// The app's connection can serve again.
         reusable: bool,
+        /// The reply had no body, so that an app that sends one all the same may still be about to.
+        bodyless: bool,
         /// What becomes of the client's.
         after: After,
     },
@@ -106,6 +108,11 @@ impl<'a> Relay<'a> {
         cx: &mut Context<'_>,
         what: impl FnOnce(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<Result<T, Late>> {
+        if self.has_head.get() {
+            // It has answered: what it takes of the rest, and when, is its own affair.
+            self.line.watch.disarm(Limit::App);
+            return what(cx).map(Ok);
+        }
         let span = if self.deaf.get() { DEAF } else { self.line.worker.settings.response_timeout };
         self.line.watch.poll(Limit::App, span, cx, what)
     }

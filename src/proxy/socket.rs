@@ -29,6 +29,19 @@ pub(super) fn tune(stream: &TcpStream) {
     let _ = setsockopt(stream, sockopt::TcpUserTimeout, &UNACKNOWLEDGED_MAX_MS);
 }
 
+/// Whether the end of a connection is a reset: where a clean end would look like the end of a reply.
+pub(super) fn reset_on_close(stream: &TcpStream, reset: bool) {
+    let linger = nix::libc::linger { l_onoff: i32::from(reset), l_linger: 0 };
+    // Without it the end is clean, which the client may take for the end of a short reply: no worse than without a proxy.
+    let _ = setsockopt(stream, sockopt::Linger, &linger);
+}
+
+/// Whether nothing has come on a socket, neither bytes nor an end; asks the kernel.
+pub(super) fn is_silent(socket: BorrowedFd<'_>) -> bool {
+    let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    matches!(recv(socket.as_raw_fd(), &mut [0], peek), Err(nix::errno::Errno::EAGAIN))
+}
+
 /// A connection to the app.
 #[derive(Debug)]
 pub(super) enum AppSocket {
@@ -55,9 +68,7 @@ impl AppSocket {
 
     /// Whether nothing has come, neither bytes nor an end; asks the kernel.
     pub(super) fn is_silent(&self) -> bool {
-        let mut byte = [0];
-        let peek = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        matches!(recv(self.as_fd().as_raw_fd(), &mut byte, peek), Err(nix::errno::Errno::EAGAIN))
+        is_silent(self.as_fd())
     }
 
     /// Becomes ready when something has come: bytes, an end or an error.

@@ -30,7 +30,7 @@ const WAITS_MAX: usize = 1024;
 pub(super) struct Starving {
     /// Requests whose wait is a sign.
     signs: AtomicUsize,
-    /// When connections were last closed because of one.
+    /// When connections were first closed because of one; zero while none were.
     closed_us: AtomicU64,
     /// Until when none is kept.
     alone_until_us: AtomicU64,
@@ -39,7 +39,7 @@ pub(super) struct Starving {
 }
 
 impl Starving {
-    /// Whether no connection is to be kept at `now_us`; noted, because it will be closed then.
+    /// Whether no connection is to be kept at `now_us`.
     pub(super) fn keeps_none(&self, now_us: impl FnOnce() -> u64) -> bool {
         let (signs, alone) =
             (self.signs.load(Ordering::Relaxed), self.alone_until_us.load(Ordering::Relaxed));
@@ -49,15 +49,18 @@ impl Starving {
         let now_us = now_us();
         let is_believed = self.doubts.load(Ordering::Relaxed) < DOUBTS_MAX
             || now_us.saturating_sub(self.doubted_us.load(Ordering::Relaxed)) > DOUBT_US;
-        let none = now_us < alone || signs > 0 && is_believed;
-        if none && signs > 0 {
-            self.closed_us.store(now_us, Ordering::Relaxed);
-        }
-        none
+        now_us < alone || signs > 0 && is_believed
+    }
+
+    /// Idle connections were closed because of a sign. Only the first time counts while there is one: an answer soon
+    /// after that was held up by them, a later one was not.
+    pub(super) fn closed(&self, now_us: u64) {
+        let _ = self.closed_us.compare_exchange(0, now_us, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     fn answered(&self, now_us: u64) {
-        if now_us.saturating_sub(self.closed_us.load(Ordering::Relaxed)) < SOON_US {
+        let closed_us = self.closed_us.load(Ordering::Relaxed);
+        if closed_us > 0 && now_us.saturating_sub(closed_us) < SOON_US {
             if self.alone_until_us.swap(now_us + ALONE_US, Ordering::Relaxed) < now_us {
                 tracing::warn!("the app serves few connections at a time, so none is kept to it for now");
             }
@@ -130,8 +133,8 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        if self.is_sign.get() {
-            self.starving.signs.fetch_sub(1, Ordering::Relaxed);
+        if self.is_sign.get() && self.starving.signs.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.starving.closed_us.store(0, Ordering::Relaxed);
         }
     }
 }
@@ -153,6 +156,7 @@ mod tests {
         assert!(!starving.keeps_none(|| 1000));
         waits.sweep(600_000);
         assert!(starving.keeps_none(|| 600_000));
+        starving.closed(600_000);
         wait.answered(|| 610_000);
         drop(wait);
         assert!(starving.keeps_none(|| 610_000 + ALONE_US - 1));
@@ -166,7 +170,12 @@ mod tests {
             let at = round * 10_000_000;
             let wait = waits.begin(at);
             waits.sweep(at + SIGN_US);
-            assert_eq!(starving.keeps_none(|| at + SIGN_US), round < 3, "{round}");
+            // The sweep looks again and again, and closes what it finds each time.
+            for look in 0..18 {
+                let now_us = at + SIGN_US + look * 250_000;
+                assert_eq!(starving.keeps_none(|| now_us), round < 3, "{round}");
+                starving.closed(now_us);
+            }
             wait.answered(|| at + 5_000_000);
         }
         assert!(!starving.keeps_none(|| 50_000_000));

@@ -212,7 +212,7 @@ impl Worker {
             *buffer = self.buffers.buffer();
         }
         let read = buffer.poll_fill(reader, cx);
-        if read.is_pending() && buffer.is_empty() {
+        if read.is_pending() && buffer.is_empty() && !buffer.is_large() {
             self.buffers.give(std::mem::take(buffer));
         }
         read
@@ -231,8 +231,8 @@ impl Worker {
                 self.pool(id).follow(arm);
             }
             self.pool(id).sweep();
-            if keeps_none {
-                self.pool(id).empty();
+            if keeps_none && self.pool(id).empty() {
+                self.control.starving.closed(self.clock.micros());
             }
         }
     }

@@ -51,9 +51,14 @@ impl App {
     }
 
     /// Asks the app to end by the signal that asked us, so that an image's own stop signal reaches it. At a terminal the
-    /// app got a Ctrl-C already, and many take a second one as "now": there it is asked by SIGTERM.
+    /// app got a Ctrl-C already, and many take a second one as "now": there it is asked by SIGTERM. So is one behind a
+    /// wrapper: a shell that waits for its child has a handler for SIGINT, which passes nothing on.
     pub fn ask_to_end(&mut self, asked: Signal) -> io::Result<()> {
-        let signal = if self.own_group { asked } else { Signal::SIGTERM };
+        let is_behind = asked == Signal::SIGINT
+            && self.reach == Reach::Auto
+            && self.child.id().is_some()
+            && nature(self.pid(), asked).is_wrapper;
+        let signal = if self.own_group && !is_behind { asked } else { Signal::SIGTERM };
         self.asked.extend(self.receivers(signal));
         self.signal(signal)
     }
@@ -114,7 +119,10 @@ impl Rest {
     pub fn ask_to_end(&mut self) -> usize {
         let tree = Tree::look();
         let own = self.own.pids();
+        // The number of a group that has no members is free, and may be another's by the next look.
+        self.group = self.group.filter(|&group| !tree.members(group).is_empty());
         let left = self.left(&tree, &own);
+        self.asked.retain(|pid| left.contains(pid));
         let orphans = tree.children(me()).iter().filter(|pid| !own.contains(pid)).copied();
         // Where orphans do not come to us, the group is all that is known.
         let below = tree.below(me(), &own);

@@ -32,6 +32,7 @@ pub(crate) const CASES: &[Case] = &[
     })
     .knobs(Knobs { response: Some("1500ms"), connect: SHORT, hold: SHORT, ..NONE }),
     script("E06.4", "a reply that takes longer than the limit, but flows", Play::Script(flows), flowing)
+        .varies()
         .knobs(Knobs {
             response: Some("700ms"),
             connect: Some("200ms"),

@@ -107,6 +107,15 @@ impl Place {
     }
 }
 
+/// A test that fails leaves nothing running: with the agent only its own child dies, not what a wrapper runs.
+impl Drop for Place {
+    fn drop(&mut self) {
+        for process in processes().filter(|process| process.in_folder(self.folder.path())) {
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
+    }
+}
+
 /// A process of this machine.
 pub(crate) struct Process {
     pub(crate) pid: i32,

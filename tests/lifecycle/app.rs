@@ -1,16 +1,16 @@
 //! The app of these tests: an HTTP server in this test binary, started again as a process of its own. What it does, it
 //! writes down, a line each, into the file that TOLD names.
 //!
-//! It ends on SIGTERM and SIGINT when its open exchanges have ended, with the code that CODE names; `/crash` ends it at
-//! once with 3.
+//! It listens on PORT, or on the socket that SOCKET names. It ends on SIGTERM and SIGINT when its open exchanges have ended,
+//! with the code that CODE names; `/crash` ends it at once with 3.
 
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -78,14 +78,14 @@ async fn serve() {
     }
     let mut term = signal(SignalKind::terminate()).unwrap();
     let mut int = signal(SignalKind::interrupt()).unwrap();
-    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await.unwrap();
+    let listener = Listener::bind(&port).await;
     tell(&format!("up {}", std::process::id()));
     let mut asked = false;
     loop {
         let ended = ENDED.notified();
         tokio::select! {
             accepted = listener.accept() => {
-                tokio::spawn(converse(accepted.unwrap().0));
+                tokio::spawn(converse(accepted));
             }
             _ = term.recv() => { tell("got TERM"); asked = true; }
             _ = int.recv() => { tell("got INT"); asked = true; }
@@ -103,7 +103,33 @@ async fn serve() {
     }
 }
 
-async fn converse(mut stream: TcpStream) {
+/// A port or a socket.
+enum Listener {
+    Port(TcpListener),
+    Socket(UnixListener),
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+impl Listener {
+    async fn bind(port: &str) -> Self {
+        match variable("SOCKET") {
+            Some(path) => Self::Socket(UnixListener::bind(path).unwrap()),
+            None => Self::Port(TcpListener::bind(format!("127.0.0.1:{port}")).await.unwrap()),
+        }
+    }
+
+    async fn accept(&self) -> Box<dyn Stream> {
+        match self {
+            Self::Port(listener) => Box::new(listener.accept().await.unwrap().0),
+            Self::Socket(listener) => Box::new(listener.accept().await.unwrap().0),
+        }
+    }
+}
+
+async fn converse(mut stream: Box<dyn Stream>) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -119,7 +145,7 @@ async fn converse(mut stream: TcpStream) {
     let _ = answer(&mut stream, path).await;
 }
 
-async fn answer(stream: &mut TcpStream, path: &str) -> std::io::Result<()> {
+async fn answer(stream: &mut Box<dyn Stream>, path: &str) -> std::io::Result<()> {
     let hello = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
     match path {
         "/crash" => std::process::exit(3),
@@ -133,7 +159,7 @@ async fn answer(stream: &mut TcpStream, path: &str) -> std::io::Result<()> {
         "/tunnel" => {
             let switch = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n";
             stream.write_all(switch).await?;
-            let (mut from, mut to) = stream.split();
+            let (mut from, mut to) = tokio::io::split(stream);
             tokio::io::copy(&mut from, &mut to).await.map(drop)
         }
         "/never" => std::future::pending().await,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::engine::observation::Method;
 use crate::engine::time::Time;
 
-/// Groups in all. At the bound one that was not asked for in [`AGE_MAX_MS`], or that is asked for far less often, gives
+/// Groups in all. At the bound one that was not asked for in `AGE_MAX_MS`, or that is asked for far less often, gives
 /// way to a new one; where none does, the request counts as [`OTHER`].
 pub const GROUPS_MAX: usize = 200;
 /// What has no group of its own. It is not judged: scanners ask for what does not exist.

@@ -14,35 +14,87 @@ const HUMP_MAX: f64 = 2.5;
 /// Words with several digits that stand for no one.
 const WORDS_WITH_DIGITS: [&str; 4] = ["i18n", "l10n", "a11y", "oauth20"];
 
-/// A segment after its percent-encoding is undone.
+/// What a byte counts as, five bits a kind, so that the kinds of a whole word are one sum; 0: it is in no word.
+const KINDS: [u32; 256] = kinds();
+const DIGIT: u32 = 0;
+const UPPER: u32 = 5;
+const LOWER: u32 = 10;
+const HEX: u32 = 15;
+const JOINT: u32 = 20;
+
+const fn kinds() -> [u32; 256] {
+    let mut kinds = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        let joint = matches!(b, b'-' | b'_' | b'.' | b'~');
+        kinds[byte] = (b.is_ascii_digit() as u32) << DIGIT
+            | (b.is_ascii_uppercase() as u32) << UPPER
+            | (b.is_ascii_lowercase() as u32) << LOWER
+            | (b.is_ascii_hexdigit() as u32) << HEX
+            | (joint as u32) << JOINT;
+        byte += 1;
+    }
+    kinds
+}
+
+/// A segment after its percent-encoding is undone, short and of letters, digits and joints only.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Word {
     len: u8,
+    kinds: u32,
     bytes: [u8; WORD_MAX],
 }
 
 impl Word {
-    /// The word that `segment` may be, or `None`, when it stands for something in particular.
+    /// The segment, or `None`, when it is too long or holds what no word does.
     ///
     /// What follows a `;` is left out: it is a parameter of the segment, and the place of session ids.
-    pub(super) fn of(segment: &[u8]) -> Option<Self> {
-        let segment = segment.split(|&b| b == b';').next().unwrap_or_default();
-        let mut word = Self { len: 0, bytes: [0; WORD_MAX] };
-        let mut rest = segment;
-        while let [first, tail @ ..] = rest {
-            let (byte, tail) = match (first, tail) {
-                (b'%', [high, low, tail @ ..]) => (hex(*high)? << 4 | hex(*low)?, tail),
-                (&byte, tail) => (byte, tail),
+    pub(super) fn read(segment: &[u8]) -> Option<Self> {
+        let mut word = Self { len: 0, kinds: 0, bytes: [0; WORD_MAX] };
+        let mut at = 0;
+        while let Some(&byte) = segment.get(at) {
+            at += 1;
+            let byte = match byte {
+                b';' => break,
+                b'%' => {
+                    let (high, low) = (segment.get(at)?, segment.get(at + 1)?);
+                    at += 2;
+                    hex(*high)? << 4 | hex(*low)?
+                }
+                byte => byte,
             };
-            let fits = byte.is_ascii_alphanumeric() || is_joint(byte);
-            if !fits || word.len as usize == WORD_MAX {
-                return None;
-            }
-            word.bytes[word.len as usize] = byte;
+            let kinds = KINDS[byte as usize];
+            *word.bytes.get_mut(word.len as usize).filter(|_| kinds != 0)? = byte;
+            word.kinds += kinds;
             word.len += 1;
-            rest = tail;
         }
-        (!looks_like_id(word.text())).then_some(word)
+        Some(word)
+    }
+
+    /// Whether it looks like an id, a number or a token, and not like what a programmer writes.
+    ///
+    /// The rule is kept simple so that it can be promised: two digits, or a part that is only digits, make an id, except
+    /// for versions. So do long hexadecimal words, mixed case with a digit, and letters in no order of a language.
+    pub(super) fn looks_like_id(&self) -> bool {
+        let of = |kind: u32| (self.kinds >> kind & 31) as usize;
+        let (digits, upper, lower) = (of(DIGIT), of(UPPER), of(LOWER));
+        if upper + lower == 0 {
+            return true;
+        }
+        if digits > 0 && self.is_known_by_digits() {
+            return false;
+        }
+        // Joints inside of hexadecimal digits do not make words of them.
+        digits >= 2
+            || digits > 0 && upper > 0 && lower > 0 && self.len as usize >= TOKEN_MIN
+            || of(HEX) >= HEX_MIN && of(HEX) == digits + upper + lower
+            || self.bytes().split(|b| !b.is_ascii_alphanumeric()).any(is_no_part)
+    }
+
+    fn is_known_by_digits(&self) -> bool {
+        matches!(self.bytes[0], b'v' | b'V') && self.is_version()
+            || WORDS_WITH_DIGITS.iter().any(|word| word.as_bytes() == self.bytes())
     }
 
     /// Whether it names a version: `v1`, `v10`, `v2.1`, `v1beta1`, `v1alpha`.
@@ -52,7 +104,16 @@ impl Word {
 
     /// The word itself: ASCII letters, digits and `-_.~` only.
     pub(super) fn text(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..self.len as usize]).expect("a word is made of ASCII")
+        std::str::from_utf8(self.bytes()).expect("a word is made of ASCII")
+    }
+
+    /// Whether the segment is written just like it.
+    pub(super) fn is(&self, segment: &[u8]) -> bool {
+        self.bytes() == segment
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len as usize]
     }
 }
 
@@ -60,36 +121,11 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|d| d as u8)
 }
 
-/// What joins the parts of a word.
-const fn is_joint(byte: u8) -> bool {
-    matches!(byte, b'-' | b'_' | b'.' | b'~')
-}
-
-/// Whether `text` (ASCII letters, digits and joints) looks like an id, a number or a token.
-///
-/// The rule is kept simple so that it can be promised: two digits, or a part that is only digits, make an id, except for
-/// versions. So do long hexadecimal words, mixed case with a digit, and letters in no order of a language.
-fn looks_like_id(text: &str) -> bool {
-    let of = |test: fn(&u8) -> bool| text.bytes().filter(test).count();
-    let (digits, letters) = (of(u8::is_ascii_digit), of(u8::is_ascii_alphabetic));
-    if letters == 0 {
-        return true;
-    }
-    if is_version(text) || WORDS_WITH_DIGITS.contains(&text) {
-        return false;
-    }
-    let is_mixed = of(u8::is_ascii_uppercase) > 0 && of(u8::is_ascii_lowercase) > 0;
-    // Joints inside of hexadecimal digits do not make words of them.
-    let is_hex = |hex: usize, all: usize| all >= HEX_MIN && hex == all;
-    let of_part = |part: &str| {
-        let hex = part.bytes().filter(u8::is_ascii_hexdigit).count();
-        let is_number = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        is_number || is_hex(hex, part.len()) || is_without_order(part)
-    };
-    digits >= 2
-        || digits > 0 && is_mixed && text.len() >= TOKEN_MIN
-        || is_hex(of(u8::is_ascii_hexdigit), digits + letters)
-        || text.split(|c: char| !c.is_ascii_alphanumeric()).any(of_part)
+/// Whether what stands between two joints is a number, an id, or no word.
+fn is_no_part(part: &[u8]) -> bool {
+    let is_number = !part.is_empty() && part.iter().all(u8::is_ascii_digit);
+    let is_hex = part.len() >= HEX_MIN && part.iter().all(u8::is_ascii_hexdigit);
+    is_number || is_hex || is_without_order(part)
 }
 
 /// `v1`, `v10`, `v2.1`, `v1beta1`, `v1alpha`.
@@ -106,17 +142,17 @@ fn is_version(text: &str) -> bool {
 }
 
 /// Whether letters are drawn rather than written: no vowel, too many consonants in a row, or cases that alternate.
-fn is_without_order(part: &str) -> bool {
+fn is_without_order(part: &[u8]) -> bool {
     if part.len() < TOKEN_MIN {
         return false;
     }
     let is_vowel = |b: u8| b"aeiouyAEIOUY".contains(&b);
-    let longest = part.as_bytes().split(|&b| is_vowel(b) || !b.is_ascii_alphabetic()).map(<[u8]>::len).max();
-    let upper = part.bytes().filter(u8::is_ascii_uppercase).count();
-    let lower = part.bytes().filter(u8::is_ascii_lowercase).count();
-    let humps = part.as_bytes().windows(2).filter(|w| w[0].is_ascii_lowercase() && w[1].is_ascii_uppercase());
-    let humps = 1 + humps.count();
+    let longest = part.split(|&b| is_vowel(b) || !b.is_ascii_alphabetic()).map(<[u8]>::len).max();
+    let upper = part.iter().filter(|b| b.is_ascii_uppercase()).count();
+    let lower = part.iter().filter(|b| b.is_ascii_lowercase()).count();
     // An acronym inside a camel is one hump, so only changes from lower to upper case are counted.
+    let humps =
+        1 + part.windows(2).filter(|w| w[0].is_ascii_lowercase() && w[1].is_ascii_uppercase()).count();
     let alternates = upper > 0 && lower > 0 && (part.len() as f64) <= HUMP_MAX * humps as f64;
     longest > Some(CONSONANTS_MAX) || alternates
 }
@@ -126,7 +162,7 @@ mod tests {
     use super::*;
 
     fn is_word(segment: &str) -> bool {
-        Word::of(segment.as_bytes()).is_some()
+        Word::read(segment.as_bytes()).is_some_and(|word| !word.looks_like_id())
     }
 
     #[test]
@@ -159,8 +195,8 @@ mod tests {
         ] {
             assert!(is_word(word), "{word}");
         }
-        assert_eq!(Word::of(b"caf%65").unwrap().text(), "cafe");
-        assert_eq!(Word::of(b"cart;jsessionid=0A1B").unwrap().text(), "cart");
+        assert_eq!(Word::read(b"caf%65").unwrap().text(), "cafe");
+        assert_eq!(Word::read(b"cart;jsessionid=0A1B").unwrap().text(), "cart");
     }
 
     #[test]
@@ -202,6 +238,6 @@ mod tests {
         ] {
             assert!(!is_word(id), "{id}");
         }
-        assert_eq!(Word::of(b"\xff\xfe"), None);
+        assert_eq!(Word::read(b"\xff\xfe"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The segments that were seen, as a tree: which of them are words of the app and which are values.
 //!
-//! Every segment that [`Word`] lets pass is only a candidate at first. It becomes a word of the app, and may show in a
+//! Every segment that does not look like an id is only a candidate at first. It becomes a word of the app, and may show in a
 //! label, when it was seen [`SEEN_MIN`] times in [`WINDOWS_MIN`] different windows in requests that the app answered, at a
 //! position that has few different ones. Words that nobody wrote into the app's code come in an endless stream: such a
 //! position is found by how many of its values are new, and then shows none of them.
@@ -134,7 +134,7 @@ impl Tree {
         self.now = now;
     }
 
-    /// Where the path ends, when all of it is known.
+    /// Where the path ends, when all of it is known. `None`: a segment that may be a part of one.
     pub(super) fn walk<'a>(
         &mut self,
         segments: impl Iterator<Item = Option<&'a [u8]>>,
@@ -143,16 +143,12 @@ impl Tree {
         let (mut at, mut is_known) = (ROOT, true);
         self.sight(ROOT, lesson);
         for (depth, segment) in segments.enumerate() {
-            let word = segment.and_then(Word::of).filter(|_| !self.node(at).is_wide && depth < DEPTH_MAX);
-            at = match word {
-                Some(word) => self.step_by_word(at, word, lesson)?,
-                None if depth == DEPTH_MAX => self.step(at, Piece::Rest, lesson)?,
-                None => self.step_by_value(at, lesson)?,
-            };
-            is_known &= self.node(at).is_known;
             if depth == DEPTH_MAX {
+                at = self.step(at, Piece::Rest, lesson)?;
                 break;
             }
+            at = self.step_by_segment(at, segment, lesson)?;
+            is_known &= self.node(at).is_known;
         }
         is_known.then_some(at)
     }
@@ -218,16 +214,37 @@ impl Tree {
         Some(child)
     }
 
-    fn step_by_word(&mut self, at: NodeId, word: Word, lesson: Lesson) -> Option<NodeId> {
-        let found = self.child(at, &Piece::Word(word));
+    fn step_by_segment(&mut self, at: NodeId, segment: Option<&[u8]>, lesson: Lesson) -> Option<NodeId> {
+        let Some(segment) = segment.filter(|_| !self.node(at).is_wide) else {
+            return self.step_by_value(at, lesson);
+        };
+        // What is in the tree as a word was looked at before, and is mostly written as it is.
+        let is_same =
+            |&child: &NodeId| matches!(&self.node(child).piece, Piece::Word(word) if word.is(segment));
+        let same = self.children(at).find(is_same);
+        if let Some(child) = same {
+            return self.step_by_word(at, Ok(child), lesson);
+        }
+        match Word::read(segment) {
+            Some(word) => match self.child(at, &Piece::Word(word)) {
+                Some(child) => self.step_by_word(at, Ok(child), lesson),
+                None if word.looks_like_id() => self.step_by_value(at, lesson),
+                None => self.step_by_word(at, Err(word), lesson),
+            },
+            None => self.step_by_value(at, lesson),
+        }
+    }
+
+    /// `found`: the word's node, or the word, where there is none.
+    fn step_by_word(&mut self, at: NodeId, found: Result<NodeId, Word>, lesson: Lesson) -> Option<NodeId> {
         if lesson == Lesson::Learn {
-            self.tell(at, found.is_none());
+            self.tell(at, found.is_err());
         }
         let child = match found {
             _ if self.node(at).is_wide => None,
-            Some(child) => Some(child),
-            None if lesson == Lesson::Learn => self.add(at, Piece::Word(word)),
-            None => None,
+            Ok(child) => Some(child),
+            Err(word) if lesson == Lesson::Learn => self.add(at, Piece::Word(word)),
+            Err(_) => None,
         };
         if let Some(child) = child {
             self.sight(child, lesson);

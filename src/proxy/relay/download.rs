@@ -14,7 +14,7 @@ use crate::proxy::h1::{self, Chunks, Framing, Piece, Reply, Toward};
 use crate::proxy::plan::Phase;
 use crate::proxy::refusal::Refusal;
 use crate::proxy::relay::{Gate, Relay, Relayed};
-use crate::proxy::socket::AppReader;
+use crate::proxy::socket::{self, AppReader};
 use crate::proxy::split;
 use crate::proxy::watch::Late;
 
@@ -77,6 +77,12 @@ impl Download<'_, '_, '_> {
             Ok(head) => head,
             Err(relayed) => return relayed,
         };
+        // Only the end of the connection will tell the client where the reply ends: until it is seen, every other end must
+        // look like none, whoever makes it.
+        let ends_by_close = head.toward == Framing::Close;
+        if ends_by_close {
+            socket::reset_on_close(self.client.as_ref(), true);
+        }
         let sent = match head.framing {
             Framing::None => self.flush().await.map(|()| true),
             Framing::Length(length) => self.length(length).await.map(|()| true),
@@ -87,18 +93,20 @@ impl Download<'_, '_, '_> {
         let phase = self.relay.line.worker.phase(self.relay.asked.arm);
         match sent {
             Ok(app_is_open) => {
+                if ends_by_close {
+                    socket::reset_on_close(self.client.as_ref(), false);
+                }
                 let sent = account.is_sent();
                 account.end(head.ends_as);
                 // Bytes beyond the end could be taken for the next reply's.
                 let reusable = app_is_open && head.app_keeps && sent && self.answer.is_empty();
                 let after = if head.closes || !sent { After::Linger } else { After::Next };
-                Relayed::Whole { reusable, after }
+                Relayed::Whole { reusable, bodyless: head.framing == Framing::None, after }
             }
             Err(Broken::ByClient) => Relayed::ClientLeft,
             Err(Broken::ByApp) => {
                 account.end(in_phase(Outcome::AppTruncated, phase));
-                let looks_whole = head.toward == Framing::Close;
-                Relayed::Cut(if looks_whole { After::Reset } else { After::Linger })
+                Relayed::Cut(if ends_by_close { After::Close } else { After::Linger })
             }
         }
     }
@@ -152,7 +160,14 @@ impl Download<'_, '_, '_> {
             }
         })
         .await
-        .map(|read| read.inspect(|_| relay.heard()).unwrap_or(0))
+        .map(|read| {
+            read.inspect(|&n| {
+                if n > 0 {
+                    relay.heard()
+                }
+            })
+            .unwrap_or(0)
+        })
     }
 
     /// Looks at what has come of a head.
@@ -202,9 +217,7 @@ impl Download<'_, '_, '_> {
     /// Reads more of the body; `Ok(0)`: the app has ended its side. Silence has no limit: a stream may rest.
     async fn fill(&mut self) -> Result<usize, Broken> {
         let Self { relay, app, answer, .. } = self;
-        if answer.is_to_the_brim() && answer.is_empty() {
-            answer.enlarge();
-        }
+        answer.expect_more();
         let worker = &relay.line.worker;
         poll_fn(|cx| worker.poll_fill(answer, app, cx)).await.map_err(|_| Broken::ByApp)
     }
@@ -333,9 +346,7 @@ fn toward<'t>(framing: Framing, close: bool, relay: &Relay<'_>, date: &'t [u8]) 
 }
 
 fn is_asked_elsewhere(relay: &Relay<'_>, status: u16) -> bool {
-    let (asked, worker) = (relay.asked, &relay.line.worker);
-    asked.may_cross
-        && worker.plan.load().split.as_ref().is_some_and(|split| asked.is_asked_elsewhere(split, status))
+    relay.asked.split().is_some_and(|split| relay.asked.is_asked_elsewhere(split, status))
 }
 
 fn switches_as_asked(relay: &Relay<'_>, reply: &Reply<'_>) -> bool {

@@ -39,8 +39,8 @@ pub(super) async fn run(
     mut writer: AppWriter<'_>,
 ) -> UploadEnd {
     let mut upload = Upload { relay, reader, input, writer: &mut writer };
-    if relay.gate.get() == Gate::Shut {
-        upload.wait_for_continue().await;
+    if relay.gate.get() == Gate::Shut && !upload.wait_for_continue().await {
+        return UploadEnd::ClientLeft;
     }
     if let Err(end) = upload.send().await {
         return end;
@@ -55,8 +55,19 @@ pub(super) async fn run(
     })
     .await;
     let Upload { reader, input, .. } = upload;
-    poll_fn(|cx| poll_gone(&relay.line, reader, input, cx)).await;
+    poll_fn(|cx| poll_gone(relay.line, reader, input, cx)).await;
     UploadEnd::ClientLeft
+}
+
+/// What ended the wait before a body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    /// The app asked for the body, or the client sends it unasked.
+    Asked,
+    /// Nobody said anything for long enough.
+    Long,
+    /// The client has gone.
+    Left,
 }
 
 struct Upload<'u, 'a, 'c> {
@@ -68,31 +79,34 @@ struct Upload<'u, 'a, 'c> {
 
 impl Upload<'_, '_, '_> {
     /// Waits until the app has asked for the body, or the client sends it all the same, or long enough; then the client
-    /// is told to send it.
-    async fn wait_for_continue(&mut self) {
+    /// is told to send it. False: the client left.
+    async fn wait_for_continue(&mut self) -> bool {
         let mut over = pin!(tokio::time::sleep(CONTINUE_WAIT));
-        let asked_by_app = poll_fn(|cx| {
+        let waited = poll_fn(|cx| {
             if self.relay.has_head.get() {
                 // The app has answered without it: the client is not told to send what nobody wants.
-                return Poll::Pending;
+                return poll_gone(self.relay.line, self.reader, self.input, cx).map(|()| Waited::Left);
             }
             if self.relay.gate.get() == Gate::Open || !self.input.is_empty() {
-                return Poll::Ready(true);
+                return Poll::Ready(Waited::Asked);
             }
             if over.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(false);
+                return Poll::Ready(Waited::Long);
             }
             // A client that leaves, or sends without being told.
             match self.relay.line.worker.poll_fill(self.input, self.reader, cx) {
-                Poll::Ready(_) => Poll::Ready(true),
+                Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(Waited::Left),
+                Poll::Ready(Ok(_)) => Poll::Ready(Waited::Asked),
                 Poll::Pending => Poll::Pending,
             }
         });
-        if !asked_by_app.await {
+        let waited = waited.await;
+        if waited == Waited::Long {
             self.relay.gate.set(Gate::Open);
             // No reply is under way, so these bytes stand alone. Where they do not fit the client is not reading.
             let _ = self.reader.as_ref().try_write(CONTINUE);
         }
+        waited != Waited::Left
     }
 
     async fn send(&mut self) -> Result<(), UploadEnd> {
@@ -109,7 +123,8 @@ impl Upload<'_, '_, '_> {
                 self.fill().await?;
             }
             let n = usize::try_from(left).unwrap_or(usize::MAX).min(self.input.data().len());
-            write(self.relay, self.writer, &self.input.data()[..n]).await?;
+            let wrote = write(self.relay, self.writer, &self.input.data()[..n]).await;
+            self.blame(wrote)?;
             self.input.consume(n);
             left -= n as u64;
         }
@@ -140,7 +155,8 @@ impl Upload<'_, '_, '_> {
                     }
                 }
             }
-            write(self.relay, self.writer, &out).await?;
+            let wrote = write(self.relay, self.writer, &out).await;
+            self.blame(wrote)?;
             out.clear();
             if ended {
                 break;
@@ -151,14 +167,28 @@ impl Upload<'_, '_, '_> {
         Ok(())
     }
 
+    /// While the app takes nothing nobody reads what the client does: if it has reset the connection, it was the one that
+    /// left.
+    fn blame(&self, wrote: Result<(), UploadEnd>) -> Result<(), UploadEnd> {
+        match wrote {
+            Err(UploadEnd::AppTakesNothing) if self.reader.as_ref().take_error().ok().flatten().is_some() => {
+                Err(UploadEnd::ClientLeft)
+            }
+            wrote => wrote,
+        }
+    }
+
     /// Reads more of the body. Its end here is a body that broke off.
     async fn fill(&mut self) -> Result<(), UploadEnd> {
         let line = self.relay.line;
         let span = line.worker.settings.body_timeout;
-        if self.input.is_to_the_brim() {
-            self.input.enlarge();
-        }
+        self.input.expect_more();
         let read = poll_fn(|cx| {
+            if self.relay.has_head.get() {
+                // The reply flows, and the client may be reading it instead of sending.
+                line.watch.disarm(Limit::ClientSends);
+                return line.worker.poll_fill(self.input, self.reader, cx).map(Ok);
+            }
             line.watch
                 .poll(Limit::ClientSends, span, cx, |cx| line.worker.poll_fill(self.input, self.reader, cx))
         });

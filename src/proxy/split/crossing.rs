@@ -88,8 +88,8 @@ pub(in crate::proxy) fn may_rescue(
     }
 }
 
-/// Whether the other app is asked for a hashed asset that the chosen one does not have. Its reply is the client's if it is not a 404, too;
-/// else, or where it cannot be reached, the first 404 is. That one is not counted where the other app answers.
+/// Whether the other app is asked for a hashed asset that the chosen one does not have. Its reply is the client's; where it
+/// cannot be reached, the first app is asked again and has the last word. The first 404 is not counted.
 pub(in crate::proxy) fn may_fall_back(split: &Split, chosen: ArmId, asked: &Asked<'_>, status: u16) -> bool {
     let is_missing_asset = status == 404
         && asked.is(&["GET", "HEAD"])

@@ -2,9 +2,11 @@
 
 use crate::proxy::h1::{BadChunk, Chunks, Piece, chunk, chunk_head, last_chunk};
 
+type Decoded = (Vec<u8>, Vec<u8>, usize);
+
 /// The body, its trailer section, and how many bytes they took, with the input cut into pieces of `size`; `None`: it
 /// has not ended.
-pub(super) fn decode(input: &[u8], size: usize) -> Result<Option<(Vec<u8>, Vec<u8>, usize)>, BadChunk> {
+pub(super) fn decode(input: &[u8], size: usize) -> Result<Option<Decoded>, BadChunk> {
     let (mut chunks, mut data, mut at) = (Chunks::default(), Vec::new(), 0);
     for end in (size.min(input.len())..input.len()).step_by(size).chain([input.len()]) {
         loop {
