@@ -2,6 +2,8 @@
 //!
 //! The first byte of the input chooses the circumstances, the second how much of the head comes first.
 
+use std::fmt::Debug;
+
 use outrigger::fuzz::proxy::{Answered, Asked, Asker, Body, Onward, reply_head, request_head};
 
 use crate::targets::lines::{Lines, shown};
@@ -23,8 +25,10 @@ const MADE_ANEW: [&str; 12] = [
     "proxy-connection",
     "date",
 ];
-/// Never on the next hop.
-const OF_ONE_HOP: [&str; 3] = ["keep-alive", "http2-settings", "proxy-connection"];
+/// Never on the next hop; the last of them is a request's only.
+const OF_ONE_HOP: [&str; 3] = ["keep-alive", "proxy-connection", "http2-settings"];
+/// The codec takes no more in one head. What is added may come on top of that.
+const TAKEN_MAX: usize = 100;
 /// What cannot be taken out by naming it in `Connection`.
 const KEPT: [&str; 6] =
     ["authorization", "content-type", "cookie", "x-real-ip", "x-forwarded-for", "traceparent"];
@@ -32,6 +36,24 @@ const KEPT: [&str; 6] =
 fn circumstances(data: &[u8]) -> Option<(u8, usize, &[u8])> {
     let [flags, first, head @ ..] = data else { return None };
     Some((*flags, head.len() * usize::from(*first) / 256, head))
+}
+
+/// However a head is split, the same is made of it; only that a bad one may be waited for until a line ends.
+fn same<T: PartialEq + Debug>(
+    split: &Result<Option<T>, String>,
+    whole: &Result<Option<T>, String>,
+    second: &[u8],
+) {
+    let waits = matches!((split, whole), (Ok(None), Err(_))) && !second.contains(&b'\n');
+    assert!(waits || split.as_ref().ok() == whole.as_ref().ok(), "split: {split:?}, whole: {whole:?}");
+}
+
+/// For httparse, whose targets are UTF-8: with letters for all bytes of the first line that are not ASCII.
+fn in_ascii(head: &[u8]) -> Vec<u8> {
+    let mut head = head.to_vec();
+    let first = head.iter_mut().skip_while(|b| matches!(b, b'\r' | b'\n')).take_while(|b| **b != b'\n');
+    first.filter(|b| !b.is_ascii()).for_each(|b| *b = b'x');
+    head
 }
 
 pub(crate) fn request(data: &[u8]) {
@@ -43,10 +65,11 @@ pub(crate) fn request(data: &[u8]) {
     };
     let whole = request_head(input, 0, onward);
     let split = request_head(input, first, onward);
-    assert!(split.as_ref().ok() == whole.as_ref().ok(), "split at {first}: {split:?}, whole: {whole:?}");
+    same(&split, &whole, &input[first..]);
     let Ok(Some(asked)) = whole else { return };
     let mut space = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let theirs = httparse::Request::new(&mut space).parse(&input[..asked.taken]);
+    let ascii = in_ascii(&input[..asked.taken]);
+    let theirs = httparse::Request::new(&mut space).parse(&ascii);
     assert_eq!(theirs, Ok(httparse::Status::Complete(asked.taken)), "httparse has it otherwise");
     let from =
         input.iter().position(|b| !matches!(b, b'\r' | b'\n')).expect("a head is more than empty lines");
@@ -54,7 +77,9 @@ pub(crate) fn request(data: &[u8]) {
     let sent = Lines::of(&asked.head);
     request_framing(&asked, &sent);
     lines_pass(&received, &sent);
-    read_again(&asked, onward);
+    if sent.fields.len() <= TAKEN_MAX {
+        read_again(&asked, onward);
+    }
 }
 
 /// One line at most frames the body; hosts and lines of one hop are right.
@@ -73,13 +98,18 @@ fn request_framing(asked: &Asked, sent: &Lines<'_>) {
     }
     assert_eq!(sent.values("host"), asked.host.as_deref().into_iter().collect::<Vec<_>>(), "Host");
     assert!(asked.host.is_some() || asked.minor == 0, "HTTP/1.1 without Host");
-    of_one_hop(sent, &[b"upgrade", b"te", b"close"]);
+    of_one_hop(sent, &OF_ONE_HOP, &[b"upgrade", b"te", b"close"]);
     assert!(sent.values("te").iter().all(|value| value == b"trailers") && sent.count("te") <= 1, "TE");
+    for (name, _) in &sent.fields {
+        let folded: Vec<u8> = name.iter().map(|&b| if b == b'_' { b'-' } else { b }).collect();
+        let frames = folded == b"content-length" || folded == b"transfer-encoding";
+        assert!(!frames || !name.contains(&b'_'), "a twin of a framing line passed");
+    }
     assert!(sent.count("upgrade") == 0 || sent.nominated().contains(&b"upgrade".to_vec()), "Upgrade alone");
 }
 
-fn of_one_hop(sent: &Lines<'_>, may_be_said: &[&[u8]]) {
-    for name in OF_ONE_HOP {
+fn of_one_hop(sent: &Lines<'_>, never: &[&str], may_be_said: &[&[u8]]) {
+    for name in never {
         assert_eq!(sent.count(name), 0, "{name} passed");
     }
     assert!(sent.count("connection") <= 1, "two Connection lines");
@@ -100,11 +130,6 @@ fn lines_pass(received: &Lines<'_>, sent: &Lines<'_>) {
     sent.has_all(plain.map(|(_, line)| *line));
     for name in KEPT {
         assert!(name == "cookie" || sent.count(name) >= received.count(name), "{name} was lost");
-    }
-    for (name, _) in &sent.fields {
-        let folded: Vec<u8> = name.iter().map(|&b| if b == b'_' { b'-' } else { b }).collect();
-        let frames = folded == b"content-length" || folded == b"transfer-encoding";
-        assert!(!frames || !name.contains(&b'_'), "a twin of a framing line passed");
     }
 }
 
@@ -131,10 +156,11 @@ pub(crate) fn reply(data: &[u8]) {
     };
     let whole = reply_head(input, 0, asker);
     let split = reply_head(input, first, asker);
-    assert!(split.as_ref().ok() == whole.as_ref().ok(), "split at {first}: {split:?}, whole: {whole:?}");
+    same(&split, &whole, &input[first..]);
     let Ok(Some(answered)) = whole else { return };
     let mut space = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let theirs = httparse::Response::new(&mut space).parse(&input[..answered.taken]);
+    let ascii = in_ascii(&input[..answered.taken]);
+    let theirs = httparse::Response::new(&mut space).parse(&ascii);
     assert_eq!(theirs, Ok(httparse::Status::Complete(answered.taken)), "httparse has it otherwise");
     let received = Lines::of(&input[..answered.taken]);
     let sent = Lines::of(&answered.head);
@@ -142,6 +168,9 @@ pub(crate) fn reply(data: &[u8]) {
     assert_eq!(shown(sent.first), shown(&line));
     reply_framing(&answered, &sent, asker);
     lines_pass(&received, &sent);
+    if sent.fields.len() > TAKEN_MAX {
+        return;
+    }
     let again = reply_head(&answered.head, 0, asker).expect("what we send, we take").expect("it is whole");
     assert_eq!(again.taken, answered.head.len(), "more, or less, than one head");
     assert_eq!((again.status, &again.reason), (answered.status, &answered.reason));
@@ -162,7 +191,7 @@ fn reply_framing(answered: &Answered, sent: &Lines<'_>, asker: Asker) {
         Body::Close => assert!(lengths.is_empty() && codings.is_empty(), "{lengths:?} {codings:?}"),
     }
     assert!(!asker.in_10 || codings.is_empty(), "chunks to HTTP/1.0");
-    of_one_hop(sent, &[b"upgrade", b"close", b"keep-alive"]);
+    of_one_hop(sent, &OF_ONE_HOP[..2], &[b"upgrade", b"close", b"keep-alive"]);
     assert!(answered.status == 101 || sent.count("upgrade") == 0, "Upgrade without a switch");
     assert!(sent.count("date") >= 1 || answered.status < 200, "no Date");
 }
