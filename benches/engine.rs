@@ -9,7 +9,8 @@ use outrigger::engine::observation::{Method, Outcome, StatusClass};
 use outrigger::engine::policy::Policy;
 use outrigger::engine::release::Release;
 use outrigger::engine::time::Time;
-use outrigger::engine::window::{Count, Latencies, TICK, Window};
+use outrigger::engine::tick::TICK;
+use outrigger::engine::window::{Count, Latencies, Window};
 use outrigger::engine::{Effect, Engine, Identity, Input};
 
 const RATES: [u64; 2] = [100, 1000];

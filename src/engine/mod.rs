@@ -8,7 +8,8 @@
 
 pub mod baseline;
 mod decide;
-mod judge;
+pub mod diagnosis;
+pub mod judge;
 pub mod memory;
 pub mod observation;
 pub mod policy;
@@ -18,9 +19,11 @@ pub mod release;
 pub mod route;
 pub mod snapshot;
 mod step;
+pub mod tick;
 pub mod time;
 mod trial;
 pub mod verdict;
+pub mod watch;
 pub mod window;
 
 use std::time::Duration;
@@ -29,7 +32,8 @@ use crate::engine::baseline::Baseline;
 use crate::engine::memory::ReleaseMemory;
 use crate::engine::record::{Acted, Exit, Live, Order, Pause, Record};
 use crate::engine::release::{RecordId, Release};
-use crate::engine::window::{Tick, Window};
+use crate::engine::tick::{Round, Tick};
+use crate::engine::window::Window;
 
 pub use crate::engine::step::{Engine, Identity};
 

@@ -47,6 +47,28 @@ pub struct Policy {
     pub error_floor: f64,
     /// A latency quantile may rise to this multiple of the baseline's upper confidence limit.
     pub latency_ratio: f64,
+    /// Whether each route is judged by itself, too.
+    pub judge_routes: bool,
+    /// Whether 401, 403, 404, 409, 422 and 429 are judged.
+    pub judge_statuses: bool,
+    /// The share of one such status may rise to this multiple of the baseline's upper confidence limit,
+    pub status_ratio: f64,
+    /// and by at least this much, as a share from 0 to 1.
+    pub status_floor: f64,
+    /// Whether processor, memory and file descriptors are judged.
+    pub judge_resources: bool,
+    /// What the app uses may rise to this multiple of the baseline's own upper end.
+    pub resource_ratio: f64,
+    /// Beside a stable release: how often the candidate's rate of bad requests may be the stable one's before it is blamed.
+    pub control_ratio: f64,
+    /// A dependency is worse when its probes fail more often than the baseline's by this share, from 0 to 1,
+    pub probe_floor: f64,
+    /// or its latency exceeds this multiple of the baseline's.
+    pub probe_ratio: f64,
+    /// How long a release is not blamed while a dependency is worse, too.
+    pub hold: Duration,
+    /// A release younger than this is blamed when the hold ends; of an older one a person decides.
+    pub hold_blames_until: Duration,
     /// The least judged requests of a baseline.
     pub baseline_requests_min: u64,
     /// The least judged requests of a watch before its release is known good.
@@ -88,6 +110,17 @@ impl Default for Policy {
             error_ratio: 2.0,
             error_floor: 0.003,
             latency_ratio: 1.5,
+            judge_routes: true,
+            judge_statuses: true,
+            status_ratio: 3.0,
+            status_floor: 0.05,
+            judge_resources: true,
+            resource_ratio: 2.0,
+            control_ratio: 1.25,
+            probe_floor: 0.05,
+            probe_ratio: 2.0,
+            hold: Duration::from_secs(180),
+            hold_blames_until: Duration::from_secs(15 * 60),
             baseline_requests_min: 200,
             known_good_requests: 1000,
             watch_max: Duration::from_secs(24 * 3600),

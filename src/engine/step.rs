@@ -16,7 +16,8 @@ use crate::engine::snapshot::{DecisionView, Snapshot};
 use crate::engine::time::Time;
 use crate::engine::trial::Trial;
 use crate::engine::verdict::Verdict;
-use crate::engine::window::{TICK, Tick, Window};
+use crate::engine::tick::{TICK, Tick};
+use crate::engine::window::Window;
 use crate::engine::{Effect, Input};
 
 /// A tick is sealed when this much of it is there: windows are a second long, give or take.

@@ -13,7 +13,7 @@ use crate::engine::record::Exit;
 use crate::engine::snapshot::WatchView;
 use crate::engine::time::Time;
 use crate::engine::verdict::{Arm, Breach, NotJudgeable, StreamEvidence, Undecided, Verdict};
-use crate::engine::window::Tick;
+use crate::engine::tick::Tick;
 
 /// A tick is learnt from only after so many more have passed without the release being called degraded, or when the
 /// release passes its watch without being in doubt: a baseline is not learnt from the minute in which an illness began.

@@ -1,5 +1,6 @@
 //! What the judge says of a release, and why: one of four verdicts, never a guess.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::time::Time;
@@ -13,8 +14,27 @@ pub enum StreamName {
     LatencyP50,
     /// Requests slower than the baseline's 90th percentile allows.
     LatencyP90,
+    /// Requests slower than the baseline's 95th percentile allows.
+    LatencyP95,
     /// Requests slower than the baseline's 99th percentile allows.
     LatencyP99,
+    /// Requests of one route that failed by the app's fault.
+    RouteErrors,
+    /// Requests of one route slower than the baseline's median of that route allows.
+    RouteP50,
+    /// Requests of one route slower than the baseline's 95th percentile of that route allows.
+    RouteP95,
+    /// Answers with one status of the 4xx kind, on known routes; one of
+    /// [`JUDGED_STATUSES`](crate::engine::judge::JUDGED_STATUSES).
+    Status(u16),
+    /// Ticks in which the app crashed.
+    Crashes,
+    /// Minutes in which the app used more processor time than the baseline allows.
+    Cpu,
+    /// Minutes in which the app held more memory than the baseline allows.
+    Memory,
+    /// Minutes in which the app held more file descriptors open than the baseline allows.
+    Descriptors,
 }
 
 impl StreamName {
@@ -24,19 +44,72 @@ impl StreamName {
             Self::Errors => "errors",
             Self::LatencyP50 => "latency_p50",
             Self::LatencyP90 => "latency_p90",
+            Self::LatencyP95 => "latency_p95",
             Self::LatencyP99 => "latency_p99",
+            Self::RouteErrors => "route_errors",
+            Self::RouteP50 => "route_p50",
+            Self::RouteP95 => "route_p95",
+            Self::Status(401) => "status_401",
+            Self::Status(403) => "status_403",
+            Self::Status(404) => "status_404",
+            Self::Status(409) => "status_409",
+            Self::Status(422) => "status_422",
+            Self::Status(429) => "status_429",
+            Self::Status(_) => "status_other",
+            Self::Crashes => "crashes",
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Descriptors => "descriptors",
         }
     }
 
     /// The quantile of a latency stream.
     pub const fn quantile(self) -> Option<f64> {
         match self {
-            Self::Errors => None,
-            Self::LatencyP50 => Some(0.50),
+            Self::LatencyP50 | Self::RouteP50 => Some(0.50),
             Self::LatencyP90 => Some(0.90),
+            Self::LatencyP95 | Self::RouteP95 => Some(0.95),
             Self::LatencyP99 => Some(0.99),
+            Self::Errors
+            | Self::RouteErrors
+            | Self::Status(_)
+            | Self::Crashes
+            | Self::Cpu
+            | Self::Memory
+            | Self::Descriptors => None,
         }
     }
+
+    /// In which unit its figures are.
+    pub const fn unit(self) -> Unit {
+        match self {
+            Self::Errors | Self::RouteErrors | Self::Status(_) | Self::Crashes => Unit::Share,
+            Self::LatencyP50
+            | Self::LatencyP90
+            | Self::LatencyP95
+            | Self::LatencyP99
+            | Self::RouteP50
+            | Self::RouteP95 => Unit::Microseconds,
+            Self::Cpu => Unit::Millicores,
+            Self::Memory => Unit::Bytes,
+            Self::Descriptors => Unit::Count,
+        }
+    }
+}
+
+/// The unit of a stream's figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A share from 0 to 1.
+    Share,
+    /// Microseconds.
+    Microseconds,
+    /// Thousandths of a processor.
+    Millicores,
+    /// Bytes.
+    Bytes,
+    /// A number of things.
+    Count,
 }
 
 /// Why nothing can be said.
@@ -105,6 +178,19 @@ pub enum Breach {
     Errors,
     /// The joint evidence of the latency streams passed its limit; the stream named carried most of it.
     Latency(StreamName),
+    /// One route's stream passed its limit.
+    Route {
+        /// Which stream.
+        stream: StreamName,
+        /// Which route, such as `GET /users/{id}`.
+        route: Arc<str>,
+    },
+    /// The share of one 4xx status passed its limit.
+    Status(u16),
+    /// The app crashed far more often than it used to.
+    Crashes,
+    /// The app uses far more of this than it used to.
+    Resource(StreamName),
     /// The catastrophe rule fired.
     Catastrophe(Arm),
 }
@@ -115,6 +201,11 @@ impl Breach {
         match self {
             Self::Errors => "errors",
             Self::Latency(_) => "latency",
+            Self::Route { stream: StreamName::RouteErrors, .. } => "route_errors",
+            Self::Route { .. } => "route_latency",
+            Self::Status(status) => StreamName::Status(*status).label(),
+            Self::Crashes => "crashes",
+            Self::Resource(stream) => stream.label(),
             Self::Catastrophe(arm) => match arm {
                 Arm::Errors => "catastrophe_errors",
                 Arm::Latency => "catastrophe_latency",
@@ -160,19 +251,21 @@ impl Verdict {
 pub struct StreamEvidence {
     /// Which stream.
     pub name: StreamName,
-    /// The baseline's own figure: the error rate (0 to 1), or the quantile in microseconds.
+    /// The route of a route's stream.
+    pub route: Option<Arc<str>>,
+    /// The baseline's own figure, in the stream's [`StreamName::unit`].
     pub baseline: f64,
-    /// The guard band's edge: the error rate, or the latency in microseconds, beyond which a request or rate counts.
+    /// The guard band's edge in the same unit.
     pub limit: f64,
     /// The share of bad requests that the null hypothesis allows.
     pub p0: f64,
-    /// Requests weighed since judging began.
+    /// Requests (of resources: minutes; of crashes: ticks) weighed since judging began.
     pub requests: u64,
     /// Of those, bad ones.
     pub bad: u64,
     /// The share of bad requests in the last minute; `None` without requests.
     pub recent_share: Option<f64>,
-    /// The stream's own figure in the last minute: the error rate, or the quantile in microseconds.
+    /// The stream's own figure in the last minute, in its unit; of a quantile, the largest of the last minute's ticks.
     pub recent_value: Option<f64>,
     /// Natural logarithm of the request-level e-detector.
     pub ln_requests: f64,

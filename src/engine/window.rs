@@ -1,18 +1,14 @@
 //! What was observed in an interval: exact counts and exact latencies by value, never averages.
 //!
-//! A [`Window`] is sealed by the recorder each second; the engine adds windows up into [`Tick`]s of five seconds, the
-//! unit in which evidence is weighed and stored. Counts are exact rather than moving averages so that a burst leads to
-//! the same verdict at any request rate, and so that a record can be judged again.
+//! A [`Window`] is sealed by the recorder each second; the engine adds windows up into ticks of five seconds, the unit in
+//! which evidence is weighed and stored.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::engine::observation::{Fault, Method, Outcome, StatusClass};
 use crate::engine::route;
+use crate::engine::tick::{ProbeTick, Resources};
 use crate::engine::time::Time;
-
-/// The length of a tick.
-pub const TICK: Duration = Duration::from_secs(5);
 
 /// How many requests ended alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,6 +219,10 @@ pub struct Window {
     pub retried: u64,
     /// Health checks that ended; they are in no other figure.
     pub health: u64,
+    /// What the app used; sampled once a tick, so most windows hold nothing.
+    pub resources: Resources,
+    /// What the agent's probes of dependencies found.
+    pub probes: Vec<ProbeTick>,
 }
 
 impl Window {
@@ -239,54 +239,6 @@ impl Window {
     /// All requests that ended.
     pub fn ended(&self) -> u64 {
         self.counts.iter().map(|c| c.count).sum()
-    }
-}
-
-/// Five seconds of windows added up: the unit of evidence.
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Tick {
-    /// When its first window was opened.
-    pub from: Time,
-    /// When its last window was sealed.
-    pub to: Time,
-    /// Requests that say something about the error rate.
-    pub judged: u64,
-    /// Of those, the ones that failed by the app's fault.
-    pub failed: u64,
-    /// The app's thinking times.
-    pub latencies: Latencies,
-    /// Requests that ended, however.
-    pub ended: u64,
-    /// Requests that arrived.
-    pub arrived: u64,
-    /// Reply heads that came from the app.
-    pub answered: u64,
-    /// Requests whose reply's head was awaited at its end.
-    pub waiting: u64,
-    /// Of those, the ones that had waited beyond the slow mark.
-    pub overdue: u64,
-    /// A window in it was stalled: it is no evidence.
-    pub stalled: bool,
-}
-
-impl Tick {
-    /// An empty tick that begins at `from`.
-    pub fn starting(from: Time) -> Self {
-        Self { from, to: from, ..Self::default() }
-    }
-
-    /// Adds a sealed window.
-    pub fn add(&mut self, window: &Window) {
-        self.to = window.to;
-        self.judged += window.judged();
-        self.failed += window.failed();
-        self.latencies.merge(&window.latencies);
-        self.ended += window.ended();
-        self.arrived += window.arrived;
-        self.answered += window.answered;
-        self.waiting = window.waiting;
-        self.overdue = window.overdue;
-        self.stalled |= window.stalled;
     }
 }
 

@@ -48,7 +48,7 @@ use crate::engine::memory::{Memory, ReleaseMemory};
 use crate::engine::record::{Pause, Record};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
-use crate::engine::window::Tick;
+use crate::engine::tick::Tick;
 use crate::store::open::Opened;
 use crate::store::prune::Bounds;
 use crate::store::rows::Damage;

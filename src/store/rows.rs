@@ -8,7 +8,7 @@ use crate::engine::memory::{BASELINES_MAX, LastAct, Memory, OpenDecision, RELEAS
 use crate::engine::record::{Decided, Decision, Happening, Pause, Progress, Record};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
-use crate::engine::window::Tick;
+use crate::engine::tick::Tick;
 use crate::store::Write;
 use crate::store::codec;
 use crate::store::wire::{PauseDoc, RecordDoc, ReleaseDoc};

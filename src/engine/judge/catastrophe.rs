@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use crate::engine::policy::Policy;
 use crate::engine::time::Time;
 use crate::engine::verdict::Arm;
-use crate::engine::window::Tick;
+use crate::engine::tick::Tick;
 
 /// What a baseline, where there is one, adds to the rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

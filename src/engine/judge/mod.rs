@@ -23,7 +23,7 @@ use crate::engine::judge::detector::ln_add;
 use crate::engine::judge::stream::{Horizon, Null, Stream};
 use crate::engine::policy::Policy;
 use crate::engine::verdict::{Breach, NotJudgeable, StreamEvidence, StreamName};
-use crate::engine::window::{TICK, Tick};
+use crate::engine::tick::{TICK, Tick};
 
 /// The error stream's share of the false-alarm budget.
 const ERRORS_SHARE: f64 = 0.4;

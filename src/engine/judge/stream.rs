@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use crate::engine::judge::binomial;
 use crate::engine::judge::detector::{Detector, ln_below};
 use crate::engine::verdict::{StreamEvidence, StreamName};
-use crate::engine::window::Tick;
+use crate::engine::tick::Tick;
 
 /// Ticks in the recent past that figures for people are taken from: one minute.
 const RECENT_TICKS: usize = 12;

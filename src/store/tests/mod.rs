@@ -17,7 +17,8 @@ use crate::engine::record::{Decided, Decision, Happening, Pause, Progress, Reaso
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
 use crate::engine::verdict::{Breach, Verdict};
-use crate::engine::window::{Latencies, Tick};
+use crate::engine::tick::Tick;
+use crate::engine::window::Latencies;
 use crate::store::{self, DATABASE_FILE, Store, Write};
 
 /// Room for all that any test writes: on a busy machine a child that is to be killed writes thousands of records first.
