@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use outrigger::engine::history::{FACTS_MAX, OpenWatch};
 use outrigger::engine::memory::{Memory, ReleaseMemory, Standing};
 use outrigger::engine::observation::{Method, Outcome, StatusClass};
 use outrigger::engine::policy::{Mode, Policy};
@@ -180,7 +181,16 @@ impl World {
                     self.say(format!("order {} -> {}", order.from, order.to));
                 }
                 Effect::AskPlatform { target, .. } => self.say(format!("ask for {target}")),
-                Effect::KeepTick(..) => {}
+                Effect::KeepWatch(start) => {
+                    self.kept.memory.watch = Some(Box::new(OpenWatch { start: *start, facts: Vec::new() }));
+                }
+                Effect::KeepFact(fact) => {
+                    if let Some(watch) = &mut self.kept.memory.watch
+                        && watch.facts.len() <= FACTS_MAX
+                    {
+                        watch.facts.push(*fact);
+                    }
+                }
                 Effect::KeepBaseline(baseline) => {
                     let all = &mut self.kept.memory.baselines;
                     all.retain(|b| b.release != baseline.release);
