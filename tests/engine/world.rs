@@ -214,7 +214,10 @@ impl World {
             Happening::Started { known } => format!("started known={known}"),
             Happening::Ready => "ready".to_owned(),
             Happening::Exited(exit) => format!("exited {:?}", exit.code),
-            Happening::VerdictChanged { from, to } => format!("verdict {} -> {}", from.label(), to.label()),
+            Happening::VerdictChanged { from, to, .. } => format!("verdict {} -> {}", from.label(), to.label()),
+            Happening::Diagnosed(whose) => {
+                format!("diagnosis {}", whose.as_ref().map_or("none", |diagnosis| diagnosis.label()))
+            }
             Happening::WatchPassed { .. } => "watch passed".to_owned(),
             Happening::Paused(p) => format!("paused by {}", p.by),
             Happening::Resumed { by } => format!("resumed by {by}"),
@@ -245,6 +248,7 @@ fn derive(mut memory: Memory, records: &[Record]) -> Memory {
         | Happening::Ready
         | Happening::Exited(_)
         | Happening::VerdictChanged { .. }
+        | Happening::Diagnosed(_)
         | Happening::WatchPassed { .. }
         | Happening::Paused(_)
         | Happening::Resumed { .. }
