@@ -176,7 +176,8 @@ impl Trial {
 
     /// Weighs one sealed tick of all replicas.
     pub(crate) fn weigh(&mut self, now: Time, round: &Round, policy: &Policy) {
-        let tick = round.pooled();
+        // Routes are only learnt from the sum; they are judged replica by replica.
+        let tick = if self.learns { round.pooled() } else { round.pooled_without_routes() };
         self.silent_ticks = if tick.has_traffic() { 0 } else { self.silent_ticks + 1 };
         self.note_others(now, &tick, policy);
         if self.first_ready > Time::default()
