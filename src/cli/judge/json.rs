@@ -45,6 +45,7 @@ struct Stream {
     evidence_limit: Value,
     ticks: Value,
     ticks_limit: Value,
+    attribution: Option<Value>,
     progress: Value,
 }
 
@@ -104,6 +105,7 @@ fn stream_of(stream: &StreamEvidence) -> Stream {
         evidence_limit: figure(stream.ln_requests_limit),
         ticks: figure(stream.ln_ticks),
         ticks_limit: figure(stream.ln_ticks_limit),
+        attribution: stream.ln_attribution.map(figure),
         progress: figure(stream.progress()),
     }
 }
@@ -117,6 +119,7 @@ const fn why(verdict: &Verdict) -> Option<&'static str> {
         Verdict::Undecided(Undecided::WarmingUp { .. }) => "warming_up",
         Verdict::Undecided(Undecided::NoTraffic) => "no_traffic",
         Verdict::Undecided(Undecided::Gathering) => "gathering",
+        Verdict::Undecided(Undecided::Shared) => "shared",
         Verdict::Healthy | Verdict::Degraded { .. } => return None,
     })
 }
@@ -148,7 +151,6 @@ fn detail(diagnosis: &Diagnosis, t: &dyn Fn(Time) -> Value) -> Value {
             Ground::NothingElse => json!({ "ground": "nothing_else" }),
             Ground::ControlIsWell => json!({ "ground": "control_is_well" }),
             Ground::Overloads { probe } => json!({ "ground": "overloads", "probe": &**probe }),
-            Ground::HoldEnded { probe } => json!({ "ground": "hold_ended", "probe": &**probe }),
         },
         Diagnosis::Replica { replica } => json!({ "replica": &**replica }),
         Diagnosis::Dependency { probe, since, until, hold_ended } => {

@@ -75,6 +75,7 @@ fn undecided(why: &Undecided) -> String {
         ),
         Undecided::NoTraffic => "no requests came".to_owned(),
         Undecided::Gathering => "the evidence does not reach either way".to_owned(),
+        Undecided::Shared => "it is worse than allowed, but so is the stable release beside it".to_owned(),
     }
 }
 
@@ -168,9 +169,6 @@ fn diagnosis(diagnosis: &Diagnosis, t: &dyn Fn(Time) -> f64) -> String {
                 Ground::ControlIsWell => "the stable release beside it is well".to_owned(),
                 Ground::Overloads { probe } => {
                     format!("{probe} is worse, too, but the release asks far more of it than the baseline did")
-                }
-                Ground::HoldEnded { probe } => {
-                    format!("{probe} is worse, too, but has been for the whole hold, and the release is young")
                 }
             };
             format!("The release is to blame (diagnosis: deployment): {ground}.")
