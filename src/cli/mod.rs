@@ -7,6 +7,7 @@ mod check;
 pub mod demo;
 pub mod explain;
 mod healthcheck;
+mod judge;
 mod logs;
 pub mod read;
 mod run;
@@ -48,6 +49,8 @@ enum Command {
     Resume(read::Resume),
     /// Read the configuration, say what would run, and find every fault; changes nothing
     Check(check::CheckArgs),
+    /// Judge ticks that were recorded anywhere: a baseline and a candidate in, a verdict a tick out
+    Judge(judge::JudgeArgs),
     /// Ask the agent in this container whether it is well, for HEALTHCHECK: exit code 0 if so
     Healthcheck(healthcheck::HealthcheckArgs),
     /// The demo's own app
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => block_on(async { told(read::pause(&args).await) }),
         Command::Resume(args) => block_on(async { told(read::resume(&args).await) }),
         Command::Check(args) => check::check(&args),
+        Command::Judge(args) => judge::judge(&args),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),
         Command::DemoApp(args) => block_on(async { ended(demo::run_app(args).await) }),
         Command::DemoLeash(args) => ended(Err(demo::run_leash(&args))),
