@@ -34,6 +34,7 @@ use hdrhistogram::Histogram;
 use crate::engine::baseline::LATENCY_US_RANGE;
 use crate::engine::observation::{Method, Outcome, StatusClass};
 use crate::engine::route::Routes;
+use crate::engine::tick::Resources;
 use crate::engine::time::Time;
 use crate::engine::window::{Count, Latencies, Spread, Window};
 use crate::recorder::journal::{Asking, Journal};
@@ -423,6 +424,9 @@ impl Recorder {
             total: Box::new(sums.total),
             retried: sums.retried,
             health: sums.health,
+            // Neither is the data path's to know.
+            resources: Resources::default(),
+            probes: Vec::new(),
         }
     }
 }

@@ -34,6 +34,7 @@ mod signals;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod usage;
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -56,6 +57,7 @@ pub use nix::sys::signal::Signal;
 pub use crate::supervisor::app::{App, Rest, exit_code};
 pub use crate::supervisor::reaper::{OwnChild, OwnChildren, reap};
 pub use crate::supervisor::signals::{Received, Signals};
+pub use crate::supervisor::usage::Usage;
 
 /// The most open files we ask for, should we be allowed more: enough for ten thousand clients and as many connections
 /// to the app many times over. Beyond it `accept` fails, and the proxy's own limit is far below.
