@@ -96,8 +96,9 @@ pub struct DemoLeashArgs {
 }
 
 fn behaviours() -> impl clap::builder::TypedValueParser<Value = Behaviour> {
-    use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-    let names = PossibleValuesParser::new(Behaviour::ALL.map(Behaviour::label));
+    use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _};
+    let value = |one: Behaviour| PossibleValue::new(one.label()).help(one.about());
+    let names = PossibleValuesParser::new(Behaviour::ALL.map(value));
     names.try_map(|name| name.parse::<Behaviour>())
 }
 

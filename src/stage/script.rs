@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::clock::Clock;
-use crate::stage::app::{AppPlan, Behaviour};
+use crate::stage::app::{self, AppPlan, Behaviour};
 use crate::stage::event::StageEvent;
 use crate::stage::http::Client;
 use crate::stage::load::{Load, Served};
@@ -97,6 +97,15 @@ impl Plan {
                 self.known_good_requests()
             ));
         }
+        if self.scenario == Behaviour::Leak {
+            texts.push(format!(
+                "for the demo: a leak of {} MiB and {} file descriptors a second, which doubles the latency in {}s; a \
+                 real one takes hours",
+                app::LEAK_BYTES >> 20,
+                app::LEAK_DESCRIPTORS,
+                app::LEAK_SLOWER_EVERY.as_secs(),
+            ));
+        }
         if !self.judging {
             texts.push("for the demo: judge off instead of on".to_owned());
         }
@@ -106,9 +115,13 @@ impl Plan {
     fn second_app(&self) -> AppPlan {
         let after = match self.scenario {
             Behaviour::Crash => CRASH_AFTER,
-            Behaviour::Good | Behaviour::Errors | Behaviour::Slow | Behaviour::Hang => {
-                WARM_UP + ONSET_AFTER_WARM_UP
-            }
+            Behaviour::Good
+            | Behaviour::Errors
+            | Behaviour::Slow
+            | Behaviour::Hang
+            | Behaviour::Tail
+            | Behaviour::Leak
+            | Behaviour::OneRoute => WARM_UP + ONSET_AFTER_WARM_UP,
         };
         AppPlan { behave: self.scenario, after, seed: self.seed.wrapping_add(1) }
     }
