@@ -418,6 +418,8 @@ impl Recorder {
             overdue,
             stalled: stalled || lag_us > micros(LAG_MAX),
             lag_us,
+            resources: Resources::default(),
+            probes: Vec::new(),
             routes: self.routing.windows(),
             unrouted,
             reached: Box::new(sums.reached),

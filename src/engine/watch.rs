@@ -29,6 +29,16 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// What is thought now.
+    pub(crate) fn now(at: Time, trial: &mut Trial, policy: &Policy) -> Self {
+        Self {
+            at,
+            verdict: trial.verdict(at, policy),
+            diagnosis: trial.diagnosis().cloned(),
+            score: trial.score(policy),
+        }
+    }
+
     /// Whether a rollback would be right: degraded, and the release is to blame.
     pub fn blames_release(&self) -> bool {
         matches!(self.verdict, Verdict::Degraded { .. })
@@ -57,23 +67,18 @@ impl Watch {
 
     /// Goes on where the watch is already over: the promise is then an interval between false alarms.
     pub fn is_past_watch(mut self) -> Self {
-        self.trial.end_watch();
+        self.trial.end_watch(&self.policy);
         self
     }
 
     /// Weighs one round. `now` is its end.
     pub fn see(&mut self, now: Time, round: &Round) -> Judgement {
         self.trial.weigh(now, round, &self.policy);
-        self.trial.recover(now, &self.policy);
+        self.trial.recover(&self.policy);
         if self.trial.pass(now, &self.policy).is_some() {
             self.passed_at = Some(now);
         }
-        Judgement {
-            at: now,
-            verdict: self.trial.verdict(now, &self.policy),
-            diagnosis: self.trial.diagnosis().cloned(),
-            score: self.trial.score(),
-        }
+        Judgement::now(now, &mut self.trial, &self.policy)
     }
 
     /// The evidence of all streams as it stands.
