@@ -426,9 +426,6 @@ impl Recorder {
             total: Box::new(sums.total),
             retried: sums.retried,
             health: sums.health,
-            // Neither is the data path's to know.
-            resources: Resources::default(),
-            probes: Vec::new(),
         }
     }
 }

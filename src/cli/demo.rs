@@ -21,7 +21,8 @@ use crate::cli::demo::show::Show;
 use crate::clock::Clock;
 use crate::stage::app::{self, AppOptions, AppPlan, Behaviour};
 use crate::stage::leash;
-use crate::stage::script::{Plan, Script};
+use crate::stage::plan::Plan;
+use crate::stage::script::Script;
 use crate::stage::{Stage, StageOptions};
 
 /// Events not yet shown; at the bound the play waits for the terminal.

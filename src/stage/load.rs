@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::stage::app::BAD_ROUTE;
+use crate::stage::app::{BAD_ROUTE, BAD_ROUTE_PERCENT};
 use crate::stage::http::{Client, ClientError};
 
 /// How long a client waits.
@@ -34,10 +34,10 @@ const ASKED_FOR: [(u32, &str); 10] = [
     (10, "/cart"),
     (8, "/categories/#"),
     (8, "/users/#"),
-    (6, "/users/#/orders"),
-    (5, "/orders/#"),
-    (3, "/prices"),
-    (2, BAD_ROUTE),
+    (5, "/users/#/orders"),
+    (4, "/orders/#"),
+    (2, "/prices"),
+    (BAD_ROUTE_PERCENT, BAD_ROUTE),
 ];
 /// So many things of each kind there are.
 const IDS: u32 = 1000;
@@ -243,7 +243,7 @@ mod tests {
         let mut chance = fastrand::Rng::with_seed(7);
         let paths: Vec<String> = (0..10_000).map(|_| path(&mut chance)).collect();
         let share = |of: &dyn Fn(&str) -> bool| paths.iter().filter(|p| of(p)).count() as f64 / 1e4;
-        assert!((0.015..0.025).contains(&share(&|p| p == BAD_ROUTE)));
+        assert!((0.04..0.06).contains(&share(&|p| p == BAD_ROUTE)));
         assert!((0.22..0.26).contains(&share(&|p| p == "/")));
         assert!((0.18..0.22).contains(&share(&|p| p.starts_with("/items/"))));
         assert!(paths.iter().all(|p| !p.contains('#')));

@@ -13,6 +13,7 @@ pub mod event;
 pub mod http;
 pub mod leash;
 pub mod load;
+pub mod plan;
 pub mod platform;
 pub mod process;
 pub mod script;
