@@ -1,6 +1,9 @@
 //! What to do about a degraded release: a pure function from the situation to a decision and its reasons, in the order
 //! in which they were weighed.
 
+use std::time::Duration;
+
+use crate::engine::diagnosis::Diagnosis;
 use crate::engine::policy::{Mode, Policy};
 use crate::engine::record::{Decision, Pause, Reason};
 use crate::engine::release::{RecordId, Release};
@@ -16,6 +19,9 @@ pub(crate) struct Situation<'a> {
     pub(crate) pause: Option<&'a Pause>,
     pub(crate) cooldown_until: Option<Time>,
     pub(crate) acted_before: Option<&'a RecordId>,
+    pub(crate) diagnosis: Option<&'a Diagnosis>,
+    /// How old the release is.
+    pub(crate) age: Duration,
 }
 
 /// Decides. Every condition that stands in the way is named, not only the first: whoever reads the record shall not
@@ -23,6 +29,10 @@ pub(crate) struct Situation<'a> {
 pub(crate) fn decide(s: &Situation<'_>) -> (Decision, Vec<Reason>) {
     let mut reasons = vec![Reason::Degraded];
     let mut blocked = Vec::new();
+    match blame(s) {
+        (reason, true) => reasons.push(reason),
+        (reason, false) => blocked.push(reason),
+    }
     if s.on_trial {
         reasons.push(Reason::OnTrial);
     } else if !s.policy.act_after_watch {
@@ -57,9 +67,28 @@ pub(crate) fn decide(s: &Situation<'_>) -> (Decision, Vec<Reason>) {
     (decision, reasons)
 }
 
+/// What the diagnosis says about putting the former release back, and whether that is for it.
+fn blame(s: &Situation<'_>) -> (Reason, bool) {
+    match s.diagnosis {
+        Some(Diagnosis::Deployment(_)) => (Reason::Blamed, true),
+        Some(Diagnosis::Dependency { hold_ended: false, until, .. }) => {
+            (Reason::Holding { until: *until }, false)
+        }
+        Some(Diagnosis::Dependency { hold_ended: true, .. }) if s.age < s.policy.hold_blames_until => {
+            (Reason::HoldEndedYoung, true)
+        }
+        Some(Diagnosis::Dependency { .. }) => (Reason::HoldEndedOld, false),
+        Some(
+            Diagnosis::Replica { .. } | Diagnosis::Shared { .. } | Diagnosis::Network | Diagnosis::Observer,
+        )
+        | None => (Reason::NotBlamed, false),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::diagnosis::Ground;
 
     fn check(change: impl FnOnce(&mut Policy, &mut Situation<'_>), want: (Decision, &[Reason])) {
         let mut policy = Policy { mode: Mode::Enforce, ..Policy::default() };
@@ -73,6 +102,8 @@ mod tests {
             pause: None,
             cooldown_until: None,
             acted_before: None,
+            diagnosis: Some(&Diagnosis::Deployment(Ground::NothingElse)),
+            age: Duration::ZERO,
         };
         change(&mut policy, &mut s);
         s.policy = &policy;
@@ -82,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_degraded_release_on_trial_with_a_target_is_rolled_back() {
-        let want = [Reason::Degraded, Reason::OnTrial, Reason::LastKnownGood, Reason::ModeEnforce];
+        let want = [Reason::Degraded, Reason::Blamed, Reason::OnTrial, Reason::LastKnownGood, Reason::ModeEnforce];
         check(|_, _| {}, (Decision::RollBack, &want));
     }
 
@@ -99,6 +130,7 @@ mod tests {
                 Decision::Hold,
                 &[
                     Reason::Degraded,
+                    Reason::Blamed,
                     Reason::OnTrial,
                     Reason::NoTarget,
                     Reason::ModeRecommend,
@@ -112,6 +144,7 @@ mod tests {
     fn one_agent_of_several_does_not_act() {
         let want = [
             Reason::Degraded,
+            Reason::Blamed,
             Reason::OnTrial,
             Reason::LastKnownGood,
             Reason::ModeEnforce,
@@ -122,9 +155,9 @@ mod tests {
 
     #[test]
     fn after_the_watch_it_acts_only_if_told_to() {
-        let held = [Reason::Degraded, Reason::LastKnownGood, Reason::ModeEnforce, Reason::WatchHasPassed];
+        let held = [Reason::Degraded, Reason::Blamed, Reason::LastKnownGood, Reason::ModeEnforce, Reason::WatchHasPassed];
         check(|_, s| s.on_trial = false, (Decision::Hold, &held));
-        let acts = [Reason::Degraded, Reason::LastKnownGood, Reason::ModeEnforce];
+        let acts = [Reason::Degraded, Reason::Blamed, Reason::LastKnownGood, Reason::ModeEnforce];
         check(
             |p, s| {
                 s.on_trial = false;
@@ -132,5 +165,40 @@ mod tests {
             },
             (Decision::RollBack, &acts),
         );
+    }
+
+    #[test]
+    fn whose_fault_it_is_decides_whether_the_former_release_would_help() {
+        let dependency = |hold_ended| Diagnosis::Dependency {
+            probe: "postgres".into(),
+            since: Time::from_millis(1),
+            until: Time::from_millis(9),
+            hold_ended,
+        };
+        let cases = [
+            (Diagnosis::Replica { replica: "a".into() }, 0, Reason::NotBlamed, Decision::Hold),
+            (Diagnosis::Network, 0, Reason::NotBlamed, Decision::Hold),
+            (Diagnosis::Observer, 0, Reason::NotBlamed, Decision::Hold),
+            (dependency(false), 0, Reason::Holding { until: Time::from_millis(9) }, Decision::Hold),
+            (dependency(true), 60, Reason::HoldEndedYoung, Decision::RollBack),
+            (dependency(true), 3600, Reason::HoldEndedOld, Decision::Hold),
+        ];
+        for (diagnosis, age_s, reason, decision) in cases {
+            let policy = Policy { mode: Mode::Enforce, ..Policy::default() };
+            let target = Release::new("v1").unwrap();
+            let got = decide(&Situation {
+                policy: &policy,
+                on_trial: true,
+                was_put_back: false,
+                target: Some(&target),
+                pause: None,
+                cooldown_until: None,
+                acted_before: None,
+                diagnosis: Some(&diagnosis),
+                age: Duration::from_secs(age_s),
+            });
+            assert_eq!(got.0, decision, "{diagnosis:?}");
+            assert!(got.1.contains(&reason), "{diagnosis:?}: {:?}", got.1);
+        }
     }
 }

@@ -17,11 +17,6 @@ pub enum Ground {
         /// Which dependency.
         probe: Arc<str>,
     },
-    /// A dependency is worse, too; the hold ended, and the release is young.
-    HoldEnded {
-        /// Which dependency.
-        probe: Arc<str>,
-    },
 }
 
 /// Whose fault it is.
@@ -40,9 +35,9 @@ pub enum Diagnosis {
         probe: Arc<str>,
         /// Since when.
         since: Time,
-        /// When the hold ends; a person decides then, or the release is blamed if it is young.
+        /// When the hold ends. A release that is young then is put back all the same, of an older one a person decides.
         until: Time,
-        /// The hold has ended, and the release is not young.
+        /// The hold has ended.
         hold_ended: bool,
     },
     /// The stable release beside it got worse, too. `by_the_release`: only after this one started and while the

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::engine::baseline::Baseline;
+use crate::engine::baseline::{Baseline, BaselineSummary};
+use crate::engine::history::OpenWatch;
 use crate::engine::record::{Decided, Pause};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
@@ -53,6 +54,10 @@ pub struct ReleaseMemory {
     pub crashes: Vec<Time>,
     /// The rollback that put it back, if one did.
     pub put_back_by: Option<RecordId>,
+    /// What it has shown itself, in figures.
+    pub figures: Option<Box<BaselineSummary>>,
+    /// Its health score when it was last kept, 0 to 1.
+    pub score: Option<f64>,
 }
 
 /// How many crashes of a release are remembered.
@@ -84,6 +89,8 @@ pub struct Memory {
     pub last_act: Option<LastAct>,
     /// The pause in force.
     pub pause: Option<Pause>,
+    /// The watch that was begun last.
+    pub watch: Option<Box<OpenWatch>>,
 }
 
 /// The last act.

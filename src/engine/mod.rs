@@ -9,6 +9,7 @@
 pub mod baseline;
 mod decide;
 pub mod diagnosis;
+pub mod history;
 pub mod judge;
 pub mod memory;
 pub mod observation;
@@ -19,6 +20,7 @@ pub mod release;
 pub mod route;
 pub mod snapshot;
 mod step;
+mod suspicion;
 pub mod tick;
 pub mod time;
 mod trial;
@@ -29,10 +31,10 @@ pub mod window;
 use std::time::Duration;
 
 use crate::engine::baseline::Baseline;
+use crate::engine::history::{KeptFact, WatchStart};
 use crate::engine::memory::ReleaseMemory;
 use crate::engine::record::{Acted, Exit, Live, Order, Pause, Record};
 use crate::engine::release::{RecordId, Release};
-use crate::engine::tick::{Round, Tick};
 use crate::engine::window::Window;
 
 pub use crate::engine::step::{Engine, Identity};
@@ -89,8 +91,10 @@ pub enum Effect {
         /// The release that is hoped for.
         target: Release,
     },
-    /// Keep a sealed tick of this release as evidence.
-    KeepTick(Release, Tick),
+    /// Keep what a watch begins from, in place of nothing: its id is new.
+    KeepWatch(Box<WatchStart>),
+    /// Keep a fact of the watch.
+    KeepFact(Box<KeptFact>),
     /// Keep this baseline in place of an older one of the same release.
     KeepBaseline(Box<Baseline>),
     /// Keep what is thought of a release.

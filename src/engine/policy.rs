@@ -67,7 +67,8 @@ pub struct Policy {
     pub probe_ratio: f64,
     /// How long a release is not blamed while a dependency is worse, too.
     pub hold: Duration,
-    /// A release younger than this is blamed when the hold ends; of an older one a person decides.
+    /// A release younger than this is put back when the hold ends, although it is not known to be at fault: that is
+    /// usually the smaller harm. Of an older one a person decides.
     pub hold_blames_until: Duration,
     /// The least judged requests of a baseline.
     pub baseline_requests_min: u64,

@@ -4,6 +4,8 @@
 //! after any crash the store holds either no trace of an act, or one that says how far it had come.
 
 use crate::engine::baseline::BaselineSummary;
+use crate::engine::diagnosis::Diagnosis;
+use crate::engine::history::WatchPoint;
 use crate::engine::policy::{Mode, Policy};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
@@ -40,11 +42,17 @@ pub enum Happening {
         from: Verdict,
         /// What it is.
         to: Verdict,
+        /// After which fact of which watch.
+        point: Option<WatchPoint>,
     },
+    /// The diagnosis changed: whose fault it is that something is wrong, or that nothing is wrong any more.
+    Diagnosed(Option<Diagnosis>),
     /// The watch ended and the release is known good.
     WatchPassed {
         /// Requests judged in it.
         requests: u64,
+        /// By what.
+        by: PassedBy,
     },
     /// A person paused acting.
     Paused(Pause),
@@ -55,6 +63,28 @@ pub enum Happening {
     },
     /// A decision was made.
     Decided(Box<Decided>),
+}
+
+/// By what a watch was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PassedBy {
+    /// The mirrored test: each stream of all requests was shown to be within what is allowed.
+    Proof,
+    /// The watch was long enough and nothing spoke against the release; there was too little traffic to prove more.
+    NotContradicted,
+    /// The longest time that a watch may take ended before there was enough to judge. Nothing spoke against the release.
+    TimeCap,
+}
+
+impl PassedBy {
+    /// The name in records.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Proof => "proof",
+            Self::NotContradicted => "not_contradicted",
+            Self::TimeCap => "time_cap",
+        }
+    }
 }
 
 /// How the app ended.
@@ -145,6 +175,19 @@ pub enum Reason {
     },
     /// The intent could not be written down, so nothing was done.
     NotRecorded,
+    /// The release is to blame; the diagnosis itself is in the record.
+    Blamed,
+    /// Something else is to blame, so putting the former release back would not help.
+    NotBlamed,
+    /// A dependency is worse, too; the hold is not over.
+    Holding {
+        /// When it ends.
+        until: Time,
+    },
+    /// A dependency is worse, too; the hold is over and the release is young.
+    HoldEndedYoung,
+    /// A dependency is worse, too; the hold is over and the release is not young.
+    HoldEndedOld,
 }
 
 /// How far an act has come.
@@ -219,6 +262,10 @@ pub struct Decided {
     pub target: Option<Release>,
     /// The verdict.
     pub verdict: Verdict,
+    /// Whose fault it is.
+    pub diagnosis: Option<Diagnosis>,
+    /// After which fact of which watch; `None` in records of agents that kept no watches.
+    pub point: Option<WatchPoint>,
     /// The evidence at that moment.
     pub evidence: Vec<StreamEvidence>,
     /// What it was weighed against.

@@ -1,9 +1,12 @@
 //! What may be seen now: everything a person sees is a rendering of this.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::baseline::BaselineSummary;
-use crate::engine::memory::Standing;
+use crate::engine::diagnosis::Diagnosis;
+use crate::engine::judge::Outlook;
+use crate::engine::memory::{ReleaseMemory, Standing};
 use crate::engine::policy::{Mode, Policy};
 use crate::engine::record::{Pause, Progress};
 use crate::engine::release::{RecordId, Release};
@@ -25,6 +28,14 @@ pub struct Snapshot {
     pub policy: Policy,
     /// The verdict.
     pub verdict: Verdict,
+    /// Whose fault it is, if anything is wrong.
+    pub diagnosis: Option<Diagnosis>,
+    /// The health score, 0 to 1; `None` when not judgeable or before there was evidence.
+    pub score: Option<f64>,
+    /// What could be found at the present traffic; `None` when not judgeable.
+    pub outlook: Option<Outlook>,
+    /// Dependencies that are worse than they used to be, by evidence of their own.
+    pub worse_dependencies: Vec<Arc<str>>,
     /// The evidence, stream by stream; empty when not judgeable.
     pub evidence: Vec<StreamEvidence>,
     /// Evidence of the latency streams taken together, as a share of its limit from 0 to 1.
@@ -33,6 +44,8 @@ pub struct Snapshot {
     pub baseline: Option<BaselineSummary>,
     /// What this release has shown itself so far.
     pub own: BaselineSummary,
+    /// What is remembered of other releases, in no order.
+    pub others: Arc<[ReleaseMemory]>,
     /// The watch; `None` before the app became ready.
     pub watch: Option<WatchView>,
     /// The pause in force.

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use crate::engine::baseline::Baseline;
 use crate::engine::decide::{Situation, decide};
+use crate::engine::diagnosis::Diagnosis;
+use crate::engine::history::{FACTS_MAX, Fact, KeptFact, OpenWatch, WatchPoint, WatchStart};
 use crate::engine::judge::catastrophe::is_crash_loop;
 use crate::engine::memory::{CRASHES_MAX, LastAct, Memory, RELEASES_MAX, ReleaseMemory, Standing};
 use crate::engine::policy::Policy;
 use crate::engine::pursuit::{Pursuit, Step};
 use crate::engine::record::{
-    Acted, Decided, Decision, Exit, Happening, Live, Pause, Progress, Reason, Record,
+    Acted, Decided, Decision, Exit, Happening, Live, PassedBy, Pause, Progress, Reason, Record,
 };
 use crate::engine::release::{RecordId, Release};
 use crate::engine::snapshot::{DecisionView, Snapshot};
@@ -58,12 +60,14 @@ pub struct Engine {
     refusals: u8,
     slow_mark: Option<Duration>,
     records: u16,
+    diagnosis: Option<Diagnosis>,
+    watch: WatchPoint,
 }
 
 impl Engine {
     /// Starts from what is remembered, at `now`. The effects are to be performed before the first step.
     pub fn start(now: Time, identity: Identity, policy: Policy, memory: Memory) -> (Self, Vec<Effect>) {
-        let Memory { baselines, mut releases, open, mut last_act, pause } = memory;
+        let Memory { baselines, mut releases, open, mut last_act, pause, watch } = memory;
         no_later_than(now, &mut releases, &mut last_act);
         let (own, others): (Vec<_>, Vec<_>) =
             releases.into_iter().partition(|r| r.release == identity.release);
@@ -71,12 +75,23 @@ impl Engine {
         let was_known = known.is_some();
         let own = remember(now, &identity.release, known);
         let (frozen, own_baseline) = choose(now, &own, &others, baselines, &policy);
-        let passed = own.standing == Standing::KnownGood;
-        let mut trial = Trial::new(frozen, own_baseline, passed, &policy);
-        trial.resume(own.first_ready, own.judged_for, own.judged_requests);
+        let taken_up = watch.filter(|watch| may_go_on(watch, now, &own, &policy));
+        let is_new = taken_up.is_none();
+        let (mut trial, watch) = match taken_up {
+            Some(open) => take_up(&open),
+            None => {
+                let passed = own.standing == Standing::KnownGood;
+                let baseline = Baseline::empty(own.release.clone(), now);
+                let mut trial = Trial::new(frozen, baseline, passed, &policy);
+                trial.resume(own.first_ready, own.judged_for, own.judged_requests);
+                (trial, WatchPoint { watch: RecordId::new(now, identity.boot, 0), seq: 0 })
+            }
+        };
+        trial.learn_on(own_baseline);
         let pursuit = open.and_then(|o| Pursuit::take_up(now, &identity.release, o, &policy));
         let mut engine = Self {
             verdict: trial.verdict(now, &policy),
+            diagnosis: trial.diagnosis().cloned(),
             last_decision: pursuit.as_ref().map(view),
             identity,
             policy,
@@ -93,12 +108,18 @@ impl Engine {
             refusals: 0,
             slow_mark: None,
             records: 0,
+            watch,
         };
         if let Some(p) = engine.pursuit.as_ref().filter(|p| p.is_by_the_restored()) {
             engine.own.put_back_by = Some(p.id().clone());
         }
         let mut effects = vec![engine.note(now, Happening::Started { known: was_known })];
         effects.push(Effect::KeepRelease(engine.own.clone()));
+        if is_new {
+            effects.push(engine.watch_start(now));
+        } else {
+            engine.fact(now, Fact::Restarted, &mut effects);
+        }
         engine.mark_slow(&mut effects);
         (engine, effects)
     }
@@ -131,8 +152,13 @@ impl Engine {
             verdict: self.verdict.clone(),
             evidence: self.trial.evidence(&self.policy),
             latency_progress: self.trial.latency_progress(&self.policy),
+            diagnosis: self.trial.diagnosis().cloned(),
+            score: self.trial.score(&self.policy),
+            outlook: self.trial.outlook(&self.policy),
+            worse_dependencies: self.trial.worse_dependencies(&self.policy),
             baseline: self.trial.frozen().map(Baseline::summary),
             own: self.trial.own().summary(),
+            others: self.others.as_slice().into(),
             watch: self.trial.watch(now, &self.policy),
             pause: self.pause.clone(),
             cooldown_until: self.cooldown_until(now),
@@ -158,27 +184,55 @@ impl Engine {
 
     fn weigh(&mut self, now: Time, tick: Tick, effects: &mut Vec<Effect>) {
         self.ticks += 1;
-        self.trial.weigh(now, &tick, &self.policy);
-        self.trial.recover(&self.policy);
-        if tick.arrived + tick.judged + tick.waiting > 0 {
-            effects.push(Effect::KeepTick(self.identity.release.clone(), tick));
-        }
-        let passes = self.trial.pass(now, &self.policy) && self.own.standing == Standing::OnTrial;
-        if passes {
+        let held_against = self.trial.frozen().map(|b| (b.release.clone(), b.to));
+        let passed = self.fact(now, Fact::Tick(Box::new(tick)), effects);
+        if let Some(by) = passed.filter(|_| self.own.standing == Standing::OnTrial) {
             self.own.standing = Standing::KnownGood;
             self.keep(now, effects);
             let requests = self.trial.judged().1;
-            effects.push(self.note(now, Happening::WatchPassed { requests }));
+            effects.push(self.note(now, Happening::WatchPassed { requests, by }));
         } else if self.ticks.is_multiple_of(KEEP_EVERY) {
             self.keep(now, effects);
+        }
+        if held_against != self.trial.frozen().map(|b| (b.release.clone(), b.to)) {
+            // It is weighed against something else from now on: another watch.
+            self.watch = WatchPoint { watch: self.next_id(now), seq: 0 };
+            effects.push(self.watch_start(now));
         }
         self.mark_slow(effects);
         self.pursue(now, effects);
     }
 
+    /// Applies a fact to the trial, and keeps it. Returns by what the watch passed, if it did.
+    fn fact(&mut self, now: Time, fact: Fact, effects: &mut Vec<Effect>) -> Option<PassedBy> {
+        let passed = fact.apply(now, &mut self.trial, &self.policy);
+        self.watch.seq = self.watch.seq.saturating_add(1);
+        let WatchPoint { watch, seq } = self.watch.clone();
+        let release = self.identity.release.clone();
+        effects.push(Effect::KeepFact(Box::new(KeptFact { watch, seq, at: now, release, fact })));
+        passed
+    }
+
+    fn watch_start(&self, now: Time) -> Effect {
+        let (judged_for, judged_requests) = self.trial.judged();
+        Effect::KeepWatch(Box::new(WatchStart {
+            id: self.watch.watch.clone(),
+            at: now,
+            release: self.identity.release.clone(),
+            first_ready: self.own.first_ready,
+            passed: self.own.standing == Standing::KnownGood,
+            judged_for,
+            judged_requests,
+            baseline: self.trial.frozen().cloned(),
+            policy: self.policy.clone(),
+        }))
+    }
+
     fn keep(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.own.last_seen = now;
         (self.own.judged_for, self.own.judged_requests) = self.trial.judged();
+        self.own.figures = Some(Box::new(self.trial.own().summary()));
+        self.own.score = self.trial.score(&self.policy);
         if self.trial.own().judged > 0 {
             effects.push(Effect::KeepBaseline(Box::new(self.trial.own().clone())));
         }
@@ -194,13 +248,14 @@ impl Engine {
     }
 
     fn became_ready(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        self.trial.became_ready(now);
+        self.fact(now, Fact::Ready, effects);
         effects.push(self.note(now, Happening::Ready));
         self.pursue(now, effects);
     }
 
     fn exited(&mut self, now: Time, exit: Exit, effects: &mut Vec<Effect>) {
         if exit.is_crash() {
+            self.tick.get_or_insert_with(|| Tick::starting(now)).crashes += 1;
             self.own.crashes.push(now);
             let excess = self.own.crashes.len().saturating_sub(CRASHES_MAX);
             self.own.crashes.drain(..excess);
@@ -208,7 +263,7 @@ impl Engine {
         }
         effects.push(self.note(now, Happening::Exited(exit)));
         let is_loop = is_crash_loop(&self.own.crashes, now, &self.policy);
-        self.trial.exited(now, exit, is_loop, &self.policy);
+        self.fact(now, Fact::Exited { exit, is_loop }, effects);
     }
 
     fn paused(&mut self, now: Time, pause: Pause, effects: &mut Vec<Effect>) {
@@ -230,7 +285,13 @@ impl Engine {
         let verdict = self.trial.verdict(now, &self.policy);
         let from = std::mem::replace(&mut self.verdict, verdict.clone());
         if from.label() != verdict.label() {
-            effects.push(self.note(now, Happening::VerdictChanged { from, to: verdict }));
+            let point = Some(self.watch.clone());
+            effects.push(self.note(now, Happening::VerdictChanged { from, to: verdict, point }));
+        }
+        let diagnosis = self.trial.diagnosis().cloned();
+        let before = std::mem::replace(&mut self.diagnosis, diagnosis.clone());
+        if before.as_ref().map(Diagnosis::label) != diagnosis.as_ref().map(Diagnosis::label) {
+            effects.push(self.note(now, Happening::Diagnosed(diagnosis)));
         }
         let rested = self.retry_at.is_none_or(|at| at <= now);
         if self.trial.is_degraded() && self.pursuit.is_none() && rested {
@@ -252,6 +313,8 @@ impl Engine {
             pause: self.pause.as_ref(),
             cooldown_until: self.cooldown_until(now),
             acted_before: aimed.map(|a| &a.id),
+            diagnosis: self.trial.diagnosis(),
+            age: now.since(self.own.first_ready),
         });
         let key = (decision, reasons.clone());
         if self.own.standing == Standing::RolledBack || self.last_reasons.as_ref() == Some(&key) {
@@ -298,6 +361,8 @@ impl Engine {
             reasons,
             target: self.target().cloned(),
             verdict: self.verdict.clone(),
+            diagnosis: self.trial.diagnosis().cloned(),
+            point: Some(self.watch.clone()),
             evidence: self.trial.evidence(&self.policy),
             baseline: self.trial.frozen().map(Baseline::summary),
             ready_at: self.trial.ready_at(),
@@ -428,11 +493,32 @@ fn remember(now: Time, release: &Release, known: Option<ReleaseMemory>) -> Relea
         judged_requests: 0,
         crashes: Vec::new(),
         put_back_by: None,
+        figures: None,
+        score: None,
     };
     match known {
         Some(known) if known.standing != Standing::RolledBack => ReleaseMemory { last_seen: now, ..known },
         Some(_) | None => fresh,
     }
+}
+
+/// Whether the stored watch is this release's own and can be gone on with: judged by the same policy, and not so long that
+/// starting would take its time.
+fn may_go_on(open: &OpenWatch, now: Time, own: &ReleaseMemory, policy: &Policy) -> bool {
+    let start = &open.start;
+    let is_whole = open.facts.len() <= FACTS_MAX
+        && open.facts.iter().zip(1..).all(|(fact, seq)| fact.seq == seq && fact.at <= now);
+    start.release == own.release && start.first_ready == own.first_ready && start.policy == *policy && is_whole
+}
+
+/// Goes on with a watch: every fact of it is weighed again.
+fn take_up(open: &OpenWatch) -> (Trial, WatchPoint) {
+    let mut trial = open.start.trial();
+    for kept in &open.facts {
+        kept.fact.apply(kept.at, &mut trial, &open.start.policy);
+    }
+    let seq = open.facts.last().map_or(0, |fact| fact.seq);
+    (trial, WatchPoint { watch: open.start.id.clone(), seq })
 }
 
 /// After a step back of the wall clock what is remembered may lie in the future; it counts as now.

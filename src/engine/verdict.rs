@@ -144,6 +144,8 @@ pub enum Undecided {
     NoTraffic,
     /// The evidence does not reach either way.
     Gathering,
+    /// It is worse than the baseline allows, but so is the stable release beside it.
+    Shared,
 }
 
 /// A rule that fires without a baseline.
@@ -275,6 +277,9 @@ pub struct StreamEvidence {
     pub ln_ticks: f64,
     /// What it must reach.
     pub ln_ticks_limit: f64,
+    /// Natural logarithm of the evidence that bad requests concentrate on this release; `None` where no stable release
+    /// runs beside it. It must reach ln 100.
+    pub ln_attribution: Option<f64>,
 }
 
 impl StreamEvidence {

@@ -57,14 +57,14 @@ impl Watch {
 
     /// Goes on where the watch is already over: the promise is then an interval between false alarms.
     pub fn is_past_watch(mut self) -> Self {
-        self.trial.end_watch();
+        self.trial.end_watch(&self.policy);
         self
     }
 
     /// Weighs one round. `now` is its end.
     pub fn see(&mut self, now: Time, round: &Round) -> Judgement {
         self.trial.weigh(now, round, &self.policy);
-        self.trial.recover(now, &self.policy);
+        self.trial.recover(&self.policy);
         if self.trial.pass(now, &self.policy).is_some() {
             self.passed_at = Some(now);
         }
@@ -72,7 +72,7 @@ impl Watch {
             at: now,
             verdict: self.trial.verdict(now, &self.policy),
             diagnosis: self.trial.diagnosis().cloned(),
-            score: self.trial.score(),
+            score: self.trial.score(&self.policy),
         }
     }
 

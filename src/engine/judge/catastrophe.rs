@@ -6,18 +6,16 @@
 
 use std::collections::VecDeque;
 
+use crate::engine::judge::counts::Counts;
 use crate::engine::policy::Policy;
 use crate::engine::time::Time;
 use crate::engine::verdict::Arm;
-use crate::engine::tick::Tick;
 
 /// What a baseline, where there is one, adds to the rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Known {
     /// The share of failures that the baseline itself allows; zero without one.
     pub(crate) errors_limit: f64,
-    /// The limit of the median; not while a release warms up.
-    pub(crate) median_limit_us: Option<u64>,
     /// `overdue` means slower than the baseline allows.
     pub(crate) is_slow_marked: bool,
 }
@@ -25,21 +23,27 @@ pub(crate) struct Known {
 /// What the rule remembers: the last few ticks, at most `catastrophe_ticks`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Catastrophe {
-    recent: VecDeque<Tick>,
+    recent: VecDeque<(Counts, Option<Counts>)>,
 }
 
 impl Catastrophe {
-    /// Looks at one more tick.
-    pub(crate) fn observe(&mut self, tick: &Tick, known: Known, policy: &Policy) -> Option<Arm> {
-        if tick.stalled {
+    /// Looks at one more tick, and at what the stable release beside did in it. A stalled tick is `None`.
+    pub(crate) fn observe(
+        &mut self,
+        counts: Option<Counts>,
+        control: Option<Counts>,
+        known: Known,
+        policy: &Policy,
+    ) -> Option<Arm> {
+        let Some(counts) = counts else {
             self.recent.clear();
             return None;
-        }
+        };
         let keep = policy.catastrophe_ticks as usize;
         while self.recent.len() >= keep {
             self.recent.pop_front();
         }
-        self.recent.push_back(tick.clone());
+        self.recent.push_back((counts, control));
         if self.recent.len() < keep {
             return None;
         }
@@ -58,32 +62,50 @@ impl Catastrophe {
         if self.hangs(known.is_slow_marked, policy) {
             return Some(Arm::Hang);
         }
-        known.median_limit_us.filter(|&limit| self.is_slow(limit, policy)).map(|_| Arm::Latency)
+        self.is_slow(policy).then_some(Arm::Latency)
+    }
+
+    /// What the stable release did in these ticks; `None` where none runs, or nobody asks it anything.
+    fn beside(&self) -> Option<Counts> {
+        let all = self.recent.iter().filter_map(|(_, control)| *control);
+        let sum = all.reduce(|mut sum, counts| {
+            sum.add(&counts);
+            sum
+        })?;
+        (!sum.is_empty()).then_some(sum)
     }
 
     fn errors(&self, usual: f64, policy: &Policy) -> bool {
         let share = policy.catastrophe_error_share.max(usual);
-        let judged: u64 = self.recent.iter().map(|t| t.judged).sum();
-        let all = self.recent.iter().all(|t| t.judged > 0 && t.failed as f64 > share * t.judged as f64);
-        all && judged >= policy.catastrophe_requests_min
+        let judged: u64 = self.recent.iter().map(|(t, _)| t.judged).sum();
+        let failed: u64 = self.recent.iter().map(|(t, _)| t.failed).sum();
+        let all = self.recent.iter().all(|(t, _)| t.judged > 0 && t.failed as f64 > share * t.judged as f64);
+        let is_ours = self.beside().is_none_or(|c| {
+            // At least twice the stable release's share.
+            failed as f64 * c.judged as f64 >= 2.0 * c.failed as f64 * judged as f64
+        });
+        all && judged >= policy.catastrophe_requests_min && is_ours
     }
 
     /// Nothing was answered in any tick, while in each the app was awaited: beyond what the baseline knows, or, where there
     /// is none, by many.
     fn hangs(&self, is_slow_marked: bool, policy: &Policy) -> bool {
-        let many = |t: &Tick| !is_slow_marked && t.waiting >= policy.catastrophe_requests_min;
-        let awaited = |t: &Tick| t.overdue > 0 || many(t);
-        let arrived: u64 = self.recent.iter().map(|t| t.arrived).sum();
-        let open = self.recent.back().map_or(0, |t| t.waiting);
-        self.recent.iter().all(|t| t.answered == 0 && t.waiting > 0 && awaited(t))
+        let many = |t: &Counts| !is_slow_marked && t.waiting >= policy.catastrophe_requests_min;
+        let awaited = |t: &Counts| t.overdue > 0 || many(t);
+        let arrived: u64 = self.recent.iter().map(|(t, _)| t.arrived).sum();
+        let open = self.recent.back().map_or(0, |(t, _)| t.waiting);
+        let is_ours = self.beside().is_none_or(|c| c.answered > 0);
+        self.recent.iter().all(|(t, _)| t.answered == 0 && t.waiting > 0 && awaited(t))
             && arrived + open >= policy.catastrophe_requests_min
+            && is_ours
     }
 
-    fn is_slow(&self, median_limit_us: u64, policy: &Policy) -> bool {
-        let limit = median_limit_us as f64 * policy.catastrophe_latency_ratio;
-        let counted: u64 = self.recent.iter().map(|t| t.latencies.count()).sum();
-        let all = self.recent.iter().all(|t| t.latencies.quantile(0.5).is_some_and(|m| m as f64 > limit));
-        all && counted >= policy.catastrophe_requests_min
+    /// In each tick more than half of the requests took longer than the mark.
+    fn is_slow(&self, policy: &Policy) -> bool {
+        let timed: u64 = self.recent.iter().map(|(t, _)| t.timed).sum();
+        let all = self.recent.iter().all(|(t, _)| 2 * t.hopeless > t.timed);
+        let is_ours = self.beside().is_none_or(|c| 2 * c.hopeless < c.timed);
+        all && timed >= policy.catastrophe_requests_min && is_ours
     }
 }
 
@@ -98,45 +120,49 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::window::Latencies;
 
-    fn tick(judged: u64, failed: u64) -> Tick {
-        Tick { judged, failed, arrived: judged, answered: judged, ended: judged, ..Tick::default() }
+    fn tick(judged: u64, failed: u64) -> Counts {
+        Counts { judged, failed, timed: judged, arrived: judged, answered: judged, ..Counts::default() }
     }
 
-    fn first_alarm(ticks: &[Tick], median: Option<u64>) -> Option<(usize, Arm)> {
-        alarm(ticks, Known { median_limit_us: median, ..Known::default() })
+    fn first_alarm(ticks: &[Counts]) -> Option<(usize, Arm)> {
+        alarm(ticks, Known::default())
     }
 
-    fn alarm(ticks: &[Tick], known: Known) -> Option<(usize, Arm)> {
+    fn alarm(ticks: &[Counts], known: Known) -> Option<(usize, Arm)> {
+        beside(ticks, None, known)
+    }
+
+    fn beside(ticks: &[Counts], control: Option<Counts>, known: Known) -> Option<(usize, Arm)> {
         let policy = Policy::default();
         let mut rule = Catastrophe::default();
-        ticks.iter().enumerate().find_map(|(i, t)| rule.observe(t, known, &policy).map(|arm| (i + 1, arm)))
+        let mut each = ticks.iter().enumerate();
+        each.find_map(|(i, t)| rule.observe(Some(*t), control, known, &policy).map(|arm| (i + 1, arm)))
     }
 
     #[test]
     fn a_total_failure_fires_after_four_ticks_and_a_burst_of_three_does_not() {
-        assert_eq!(first_alarm(&vec![tick(50, 50); 6], None), Some((4, Arm::Errors)));
+        assert_eq!(first_alarm(&vec![tick(50, 50); 6]), Some((4, Arm::Errors)));
         let burst = [tick(50, 0), tick(50, 25), tick(50, 50), tick(50, 25), tick(50, 0), tick(50, 50)];
-        assert_eq!(first_alarm(&burst, None), None);
+        assert_eq!(first_alarm(&burst), None);
     }
 
     #[test]
     fn a_handful_of_failed_requests_is_no_catastrophe() {
-        assert_eq!(first_alarm(&vec![tick(4, 4); 4], None), None);
-        assert_eq!(first_alarm(&vec![tick(5, 5); 4], None), Some((4, Arm::Errors)));
+        assert_eq!(first_alarm(&vec![tick(4, 4); 4]), None);
+        assert_eq!(first_alarm(&vec![tick(5, 5); 4]), Some((4, Arm::Errors)));
     }
 
     #[test]
     fn a_hang_is_seen_although_nothing_ends() {
-        let hang = Tick { arrived: 50, waiting: 200, overdue: 150, ..Tick::default() };
-        assert_eq!(first_alarm(&vec![hang.clone(); 6], None), Some((4, Arm::Hang)));
+        let hang = Counts { arrived: 50, waiting: 200, overdue: 150, ..Counts::default() };
+        assert_eq!(first_alarm(&vec![hang; 6]), Some((4, Arm::Hang)));
         // One request that hangs beside answered ones is not a hang.
-        let one = Tick { waiting: 1, overdue: 1, ..tick(50, 0) };
-        assert_eq!(first_alarm(&vec![one; 6], None), None);
+        let one = Counts { waiting: 1, overdue: 1, ..tick(50, 0) };
+        assert_eq!(first_alarm(&vec![one; 6]), None);
         // A closed loop of eight clients that all hang: arrivals stop.
-        let closed = Tick { waiting: 8, overdue: 8, ..Tick::default() };
-        assert_eq!(first_alarm(&vec![closed; 6], None), None, "too few to be told from long polls");
+        let closed = Counts { waiting: 8, overdue: 8, ..Counts::default() };
+        assert_eq!(first_alarm(&vec![closed; 6]), None, "too few to be told from long polls");
     }
 
     #[test]
@@ -145,16 +171,29 @@ mod tests {
         assert_eq!(alarm(&failing, Known::default()), Some((4, Arm::Errors)));
         assert_eq!(alarm(&failing, Known { errors_limit: 0.4, ..Known::default() }), None);
         // Twenty-five long polls that all came again after a deployment.
-        let polls = vec![Tick { waiting: 25, arrived: 7, ..Tick::default() }; 6];
+        let polls = vec![Counts { waiting: 25, arrived: 7, ..Counts::default() }; 6];
         assert_eq!(alarm(&polls, Known::default()), Some((4, Arm::Hang)));
         assert_eq!(alarm(&polls, Known { is_slow_marked: true, ..Known::default() }), None);
     }
 
     #[test]
-    fn a_slow_median_needs_a_limit_to_be_held_against() {
-        let slow = Tick { latencies: Latencies::new(vec![(60_000, 50)]), ..tick(50, 0) };
-        assert_eq!(first_alarm(&vec![slow.clone(); 6], Some(10_000)), Some((4, Arm::Latency)));
-        assert_eq!(first_alarm(&vec![slow; 6], None), None);
+    fn a_median_beyond_the_mark_fires_and_one_within_does_not() {
+        let slow = Counts { hopeless: 26, ..tick(50, 0) };
+        assert_eq!(first_alarm(&vec![slow; 6]), Some((4, Arm::Latency)));
+        assert_eq!(first_alarm(&vec![Counts { hopeless: 25, ..slow }; 6]), None);
+    }
+
+    #[test]
+    fn what_the_stable_release_suffers_as_well_is_no_catastrophe_of_this_one() {
+        let known = Known::default();
+        let hang = Counts { arrived: 50, waiting: 200, overdue: 150, ..Counts::default() };
+        let slow = Counts { hopeless: 40, ..tick(50, 0) };
+        for (ill, arm) in [(tick(50, 50), Arm::Errors), (hang, Arm::Hang), (slow, Arm::Latency)] {
+            assert_eq!(beside(&[ill; 6], Some(tick(450, 0)), known), Some((4, arm)));
+            assert_eq!(beside(&[ill; 6], Some(ill), known), None);
+            // Nobody asks it anything: it proves nothing.
+            assert_eq!(beside(&[ill; 6], Some(Counts::default()), known), Some((4, arm)));
+        }
     }
 
     #[test]
@@ -169,10 +208,11 @@ mod tests {
 
     #[test]
     fn a_stalled_tick_is_no_evidence() {
-        let stalled = Tick { stalled: true, ..tick(50, 50) };
-        let mut ticks = vec![tick(50, 50); 3];
-        ticks.push(stalled);
-        ticks.extend(vec![tick(50, 50); 3]);
-        assert_eq!(first_alarm(&ticks, None), None);
+        let (policy, mut rule) = (Policy::default(), Catastrophe::default());
+        let ill = Some(tick(50, 50));
+        for counts in [ill, ill, ill, None, ill, ill, ill] {
+            assert_eq!(rule.observe(counts, None, Known::default(), &policy), None);
+        }
+        assert_eq!(rule.observe(ill, None, Known::default(), &policy), Some(Arm::Errors));
     }
 }

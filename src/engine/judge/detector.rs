@@ -27,11 +27,29 @@ const GRID: usize = 16;
 pub(crate) struct Detector {
     start: [f64; GRID],
     any: [f64; GRID],
+    /// What one event weighs at the limit that was weighed with last: limits seldom change.
+    weights: Option<Weights>,
+}
+
+/// What one bad and one good event add, for each alternative.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Weights {
+    p0: f64,
+    bad: [f64; GRID],
+    good: [f64; GRID],
+}
+
+impl Weights {
+    fn at(p0: f64) -> Self {
+        let grid = grid(p0);
+        let ln_not_p0 = log1p(-p0);
+        Self { p0, bad: grid.map(|p| log(p / p0)), good: grid.map(|p| log1p(-p) - ln_not_p0) }
+    }
 }
 
 impl Default for Detector {
     fn default() -> Self {
-        Self { start: [0.0; GRID], any: [f64::NEG_INFINITY; GRID] }
+        Self { start: [0.0; GRID], any: [f64::NEG_INFINITY; GRID], weights: None }
     }
 }
 
@@ -43,8 +61,12 @@ impl Detector {
             return;
         }
         let (bad, good) = (k as f64, (n - k) as f64);
-        for (j, p) in grid(p0).into_iter().enumerate() {
-            let ratio = bad * log(p / p0) + good * (log1p(-p) - log1p(-p0));
+        let weights = match self.weights {
+            Some(weights) if weights.p0.to_bits() == p0.to_bits() => weights,
+            Some(_) | None => *self.weights.insert(Weights::at(p0)),
+        };
+        for j in 0..GRID {
+            let ratio = bad * weights.bad[j] + good * weights.good[j];
             self.start[j] += ratio;
             self.any[j] = softplus(self.any[j]) + ratio;
         }
@@ -91,6 +113,14 @@ fn logistic(x: f64) -> f64 {
 
 /// ln(1 + e^x)
 fn softplus(x: f64) -> f64 {
+    // Beyond this the one no longer shows in the sum,
+    if x > 40.0 {
+        return x;
+    }
+    // and below this the rest does not.
+    if x < -40.0 {
+        return 0.0;
+    }
     if x > 0.0 { x + log1p(exp(-x)) } else { log1p(exp(x)) }
 }
 

@@ -1,88 +1,136 @@
 //! The judge: weighs a release's ticks against a frozen baseline, with a stated bound on being wrong.
 //!
 //! The budget. The operator gives one figure, the chance that the watch of a healthy release ends in "degraded" (1 % by
-//! default). Four tenths of it go to the error stream, a half to the latency streams together, the rest to the catastrophe
-//! rule and to what is still to come. The tick level, which both streams must also pass, has its own and stricter share.
-//! After the watch the same shares divide an interval between false alarms.
+//! default). Each kind of stream has a fixed share of it (the constants below), and within a kind each stream has its part,
+//! so the chances add up to the figure whatever the streams have to do with one another. The tick level, which most streams
+//! must also pass, has its own and stricter share. After the watch the same shares divide an interval between false
+//! alarms.
 //!
 //! The assumptions, to be said with the number: the baseline is representative to within the guard bands, ticks are
 //! roughly independent, the mix of requests is the same.
 //!
-//! Latency is judged at the median, the 90th and the 99th percentile. The evidence of the three is averaged with fixed
+//! Latency is judged at the median, the 90th, 95th and 99th percentile. The evidence of the four is averaged with fixed
 //! weights, which is valid however they depend on each other (Vovk, Wang, "E-values", 2021).
 
-pub(crate) mod binomial;
+mod binomial;
 pub(crate) mod catastrophe;
-pub(crate) mod detector;
-pub(crate) mod stream;
+mod counts;
+pub(crate) mod dependency;
+mod detector;
+mod finding;
+mod null;
+mod outlook;
+mod rest;
+mod routes;
+mod stream;
+mod usage;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use libm::log;
 
 use crate::engine::baseline::Baseline;
+use crate::engine::judge::catastrophe::Known;
+use crate::engine::judge::counts::{Counts, Marks, QUANTILES};
 use crate::engine::judge::detector::ln_add;
-use crate::engine::judge::stream::{Horizon, Null, Stream};
+use crate::engine::judge::null::Season;
+use crate::engine::judge::rest::{Part, Rests};
+use crate::engine::judge::routes::Routes;
+use crate::engine::judge::stream::{Horizon, Limits, Sample, Share, Stream};
+use crate::engine::judge::usage::Meters;
 use crate::engine::policy::Policy;
-use crate::engine::verdict::{Breach, NotJudgeable, StreamEvidence, StreamName};
-use crate::engine::tick::{TICK, Tick};
+use crate::engine::tick::{Round, TICK, Tick};
+use crate::engine::time::Time;
+use crate::engine::verdict::{NotJudgeable, StreamEvidence};
+
+pub(crate) use crate::engine::judge::finding::Finding;
+pub use crate::engine::judge::outlook::Outlook;
+
+/// Statuses that are streams of their own.
+pub const JUDGED_STATUSES: [u16; 6] = [401, 403, 404, 409, 422, 429];
 
 /// The error stream's share of the false-alarm budget.
-const ERRORS_SHARE: f64 = 0.4;
-/// The latency streams' share.
-const LATENCY_SHARE: f64 = 0.5;
-/// The share of the tick level, for each of the two.
+const ERRORS_SHARE: f64 = 0.35;
+/// The latency streams' share, together.
+const LATENCY_SHARE: f64 = 0.40;
+/// The share of the routes' error streams, together,
+const ROUTE_ERRORS_SHARE: f64 = 0.05;
+/// and of the routes' latency streams.
+const ROUTE_LATENCY_SHARE: f64 = 0.05;
+/// The share of the statuses, together.
+const STATUS_SHARE: f64 = 0.04;
+/// The share of crashes.
+const CRASHES_SHARE: f64 = 0.02;
+/// The share of processor, memory and descriptors, together.
+const RESOURCES_SHARE: f64 = 0.03;
+// What is left, 0.06, is set aside for the catastrophe rule, which has no proof.
+
+/// The share of the tick level, for errors and for latency each.
 const TICKS_SHARE: f64 = 0.2;
 /// How the latency streams' evidence is weighted: the tail counts most.
-const LATENCY_WEIGHTS: [(StreamName, f64); 3] =
-    [(StreamName::LatencyP50, 0.25), (StreamName::LatencyP90, 0.25), (StreamName::LatencyP99, 0.5)];
-/// The confidence limits of the error rate are missed with this probability,
-const ERROR_MISS: f64 = 1e-3;
-/// those of the quantiles with this one.
-const QUANTILE_MISS: f64 = 1e-4;
-/// A tick is a burst when chance would bring one like it in so many.
-const BURST: f64 = 1e-4;
-/// A baseline with more bursts than this, and than three times what chance explains, is clumped.
-const BURSTS_MIN: f64 = 3.0;
-/// What one more bad tick weighs at most: ln(0.95 / 0.02). A clumped baseline's stream needs that much more.
-const LN_ONE_TICK: f64 = 3.860_729_711;
-/// Below so many baseline requests the 99th percentile is not judged: its limit would be too far out to mean anything.
-const P99_REQUESTS_MIN: u64 = 2_000;
+const LATENCY_WEIGHTS: [f64; QUANTILES.len()] = [0.2, 0.2, 0.2, 0.4];
+/// The kinds of resources.
+const RESOURCES: f64 = 3.0;
 /// How far evidence may come, as a share of its limit, before a release is doubted.
 pub(crate) const DOUBT: f64 = 0.5;
 /// Good ticks in a row after which a degraded release is no longer called so.
 const RECOVERY_TICKS: u32 = 12;
+/// And after so many whatever the mirrored test says.
+const RECOVERY_TICKS_MAX: u32 = 180;
 
 /// The streams of one watch.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Judge {
+    baseline: Arc<Baseline>,
     errors: Stream,
-    latencies: Vec<(f64, Stream)>,
+    /// With their places in [`QUANTILES`].
+    latencies: Vec<(usize, Stream)>,
+    routes: Routes,
+    /// With their places in [`crate::engine::window::WATCHED_STATUSES`].
+    statuses: Vec<(usize, Stream)>,
+    crashes: Stream,
+    meters: Meters,
+    rests: Rests,
+    marks: Marks,
+    season: Option<Season>,
     horizon: Horizon,
     /// Ticks weighed.
     ticks: f64,
     /// Good ticks in a row; a tick without evidence changes nothing.
     good_ticks: u32,
+    last_requests: u64,
 }
 
 impl Judge {
     /// Freezes the baseline. `Err` when it cannot carry a judgement.
-    pub(crate) fn new(baseline: &Baseline, policy: &Policy) -> Result<Self, NotJudgeable> {
+    pub(crate) fn new(baseline: &Arc<Baseline>, policy: &Policy) -> Result<Self, NotJudgeable> {
         if baseline.judged < policy.baseline_requests_min {
             return Err(NotJudgeable::BaselineTooSmall {
                 requests: baseline.judged,
                 needed: policy.baseline_requests_min,
             });
         }
-        let latencies = LATENCY_WEIGHTS
-            .iter()
-            .filter_map(|&(name, weight)| Some((weight, Stream::new(latency_null(name, baseline, policy)?))))
+        let latencies: Vec<(usize, Stream)> = (0..QUANTILES.len())
+            .filter_map(|at| Some((at, Stream::new(null::latency(at, baseline, policy)?))))
             .collect();
+        let statuses = null::statuses(baseline, &JUDGED_STATUSES, policy);
         let ticks = (policy.watch.as_secs_f64() / TICK.as_secs_f64()).max(1.0);
         Ok(Self {
-            errors: Stream::new(errors_null(baseline, policy)),
+            errors: Stream::new(null::errors(baseline, policy)),
+            marks: marks(&latencies, policy),
             latencies,
+            routes: Routes::new(baseline, policy),
+            statuses: statuses.into_iter().map(|(at, null)| (at, Stream::new(null))).collect(),
+            crashes: Stream::new(null::crashes(baseline, policy)),
+            meters: Meters::new(baseline, policy),
+            rests: Rests::default(),
+            season: None,
             horizon: Horizon::Watch { ticks },
             ticks: 0.0,
             good_ticks: 0,
+            last_requests: 0,
+            baseline: baseline.clone(),
         })
     }
 
@@ -91,11 +139,65 @@ impl Judge {
         self.horizon = Horizon::After;
     }
 
-    /// Weighs one tick.
-    pub(crate) fn weigh(&mut self, tick: &Tick) {
-        let latencies = self.latencies.iter_mut().filter_map(|(_, stream)| stream.weigh(tick));
-        let is_bad = latencies.chain(self.errors.weigh(tick)).reduce(|a, b| a | b);
-        let Some(is_bad) = is_bad else { return };
+    /// How long the baseline's release took to become warm.
+    pub(crate) fn learnt_warm_up(&self) -> Duration {
+        null::warm_up(&self.baseline)
+    }
+
+    /// Weighs one round, `age` after the app became ready. `pooled` is all its replicas together.
+    pub(crate) fn weigh(&mut self, now: Time, age: Duration, round: &Round, pooled: &Tick, policy: &Policy) {
+        self.enter_season(now, age, policy);
+        let season = self.season.as_ref().map_or((self.marks, None), |s| (s.marks, s.errors_p0));
+        let (marks, errors_p0) = season;
+        let live = round.candidate.iter().filter(|(_, tick)| !tick.stalled);
+        let parts: Vec<Part> = live
+            .map(|(replica, tick)| Part {
+                replica: replica.clone(),
+                counts: Counts::of(tick, &marks),
+                routes: self.routes.count(tick),
+                crashes: tick.crashes,
+                is_hungry: self.meters.is_hungry(tick),
+            })
+            .collect();
+        let sum = parts.iter().fold(Counts::default(), |mut sum, part| {
+            sum.add(&part.counts);
+            sum
+        });
+        let control = round.control.as_ref().filter(|tick| !tick.stalled);
+        let beside = control.map(|tick| Counts::of(tick, &marks));
+        let places: Vec<usize> = self.latencies.iter().map(|&(at, _)| at).collect();
+        let ratio = policy.control_ratio;
+        let mut is_bad = None;
+        let mut note = |bad: Option<bool>| is_bad = [is_bad, bad].into_iter().flatten().reduce(|a, b| a | b);
+
+        let (mut errors, mut slow) = samples(&sum, &places, errors_p0);
+        errors.control = beside.map(|c| Share { n: c.judged, k: c.failed });
+        note(self.errors.weigh(&errors, ratio));
+        for ((at, stream), sample) in self.latencies.iter_mut().zip(&mut slow) {
+            sample.control = beside.map(|c| Share { n: c.timed, k: c.slow[*at] });
+            sample.value = pooled.latencies.quantile(QUANTILES[*at]).map(|us| us as f64);
+            note(stream.weigh(sample, ratio));
+        }
+        self.routes.weigh(&parts, control, ratio);
+        for (at, stream) in &mut self.statuses {
+            let of = Share { n: sum.routed, k: sum.watched[*at] };
+            let control = beside.map(|c| Share { n: c.routed, k: c.watched[*at] });
+            stream.weigh(&Sample { of, control, ..Sample::default() }, ratio);
+        }
+        self.meters.weigh(pooled);
+        let known = self.known();
+        let all: Vec<&Stream> = self.latencies.iter().map(|(_, stream)| stream).collect();
+        let streams = (&self.errors, all.as_slice());
+        self.rests.weigh(parts, &sum, streams, |c| samples(c, &places, errors_p0), known, policy);
+        self.last_requests = sum.judged;
+        self.count(is_bad, policy);
+    }
+
+    fn count(&mut self, is_bad: Option<bool>, policy: &Policy) {
+        let is_bad = match (is_bad, self.is_bad_aside(policy)) {
+            (None, false) => return,
+            (bad, aside) => bad.unwrap_or(false) || aside,
+        };
         self.good_ticks = if is_bad { 0 } else { self.good_ticks + 1 };
         self.ticks += 1.0;
         // The promise of the watch is made for so many ticks. A watch that goes on for want of traffic keeps the other.
@@ -106,44 +208,80 @@ impl Judge {
         }
     }
 
+    /// Whether a stream that is in doubt had a bad tick, beside those of all requests.
+    fn is_bad_aside(&self, policy: &Policy) -> bool {
+        let minor = self.minor_evidence(policy);
+        minor.iter().any(|(stream, evidence)| stream.was_bad() && evidence.progress() >= DOUBT)
+    }
+
+    /// Weighs whether the app crashed in a tick; also while it starts and warms up.
+    pub(crate) fn weigh_crashes(&mut self, tick: &Tick) {
+        let of = Share { n: 1, k: u64::from(tick.crashes > 0) };
+        self.crashes.weigh(&Sample { of, ..Sample::default() }, 1.0);
+    }
+
+    fn enter_season(&mut self, now: Time, age: Duration, policy: &Policy) {
+        if self.season.as_ref().is_none_or(|season| !season.is_at(age, now)) {
+            self.season = Some(Season::new(age, now, self.marks, &self.baseline, policy));
+        }
+    }
+
+    /// Counts a tick for the catastrophe rule, which is armed before anything else is.
+    pub(crate) fn counts(&self, tick: &Tick, is_warm: bool) -> Counts {
+        let mut marks = self.season.as_ref().map_or(self.marks, |season| season.marks);
+        if !is_warm {
+            marks.hopeless = u64::MAX;
+        }
+        Counts::of(tick, &marks)
+    }
+
+    /// The same where there is no baseline.
+    pub(crate) fn counts_without_baseline(tick: &Tick) -> Counts {
+        Counts::of(tick, &Marks::NONE)
+    }
+
+    /// What the catastrophe rule may know of the baseline.
+    pub(crate) fn known(&self) -> Known {
+        Known { errors_limit: self.errors.null().p0, is_slow_marked: self.slow_mark_us().is_some() }
+    }
+
+    pub(crate) const fn rests(&self) -> &Rests {
+        &self.rests
+    }
+
+    pub(crate) fn forget_catastrophe(&mut self) {
+        self.rests.forget_catastrophe();
+    }
+
     /// Whether the last tick that was evidence was a good one, and no stream has come far.
     pub(crate) fn is_at_ease(&self, policy: &Policy) -> bool {
-        let far = self.evidence(policy).iter().any(|e| e.progress() >= DOUBT);
-        self.good_ticks > 0 && !far && self.latency_progress(policy) < DOUBT
+        self.good_ticks > 0 && self.doubt(policy) < DOUBT
     }
 
-    /// The share of failures beyond which the error rate cannot be the baseline's own.
-    pub(crate) fn errors_limit(&self) -> f64 {
-        self.errors.null().p0
+    /// How far the stream that has come farthest has come, from 0 to 1.
+    pub(crate) fn doubt(&self, policy: &Policy) -> f64 {
+        let main = self.main_evidence(policy);
+        let minor = self.minor_evidence(policy).into_iter().map(|(_, evidence)| evidence);
+        let farthest = main.into_iter().chain(minor).map(|e| e.progress()).fold(0.0, f64::max);
+        farthest.max(self.latency_progress(policy))
     }
 
-    /// What has been passed, if anything.
-    pub(crate) fn breach(&self, policy: &Policy) -> Option<Breach> {
-        let (requests, ticks) = self.errors_limits(policy);
-        if self.errors.ln_requests(self.horizon) >= requests && self.errors.ln_ticks(self.horizon) >= ticks {
-            return Some(Breach::Errors);
-        }
-        let (requests, ticks) = self.limits(policy, LATENCY_SHARE);
-        let loudest = self.loudest_latency()?;
-        let passed = self.ln_latency(|s| s.ln_requests(self.horizon)) >= requests
-            && self.ln_latency(|s| s.ln_ticks(self.horizon)) >= ticks;
-        passed.then_some(Breach::Latency(loudest))
-    }
-
-    /// Whether every stream is well within its limits by the mirrored test.
+    /// Whether every stream of all requests is well within its limits by the mirrored test.
     pub(crate) fn is_clear(&self) -> bool {
         self.errors.is_clear() && self.latencies.iter().all(|(_, s)| s.is_clear())
     }
 
-    /// Whether a degraded release has been well for a minute.
-    pub(crate) fn has_recovered(&self) -> bool {
-        self.good_ticks >= RECOVERY_TICKS
+    /// Whether the mirrored test says so of the whole watch.
+    pub(crate) fn is_clear_in_all(&self) -> bool {
+        self.errors.is_clear_in_all() && self.latencies.iter().all(|(_, s)| s.is_clear_in_all())
     }
 
-    /// The limit of the median, for the catastrophe rule.
-    pub(crate) fn median_limit_us(&self) -> Option<u64> {
-        let median = self.latencies.iter().find(|(_, s)| s.null().name == StreamName::LatencyP50);
-        median.map(|(_, s)| s.null().limit as u64)
+    /// Whether a degraded release has been well for a minute, and by the mirrored test since its last bad tick; where
+    /// traffic is too little for that test, for a quarter of an hour.
+    pub(crate) fn has_recovered(&self) -> bool {
+        let streams = || std::iter::once(&self.errors).chain(self.latencies.iter().map(|(_, s)| s));
+        self.good_ticks >= RECOVERY_TICKS_MAX
+            || self.good_ticks >= RECOVERY_TICKS && streams().all(|s| s.is_clear_since(self.good_ticks))
     }
 
     /// The age from which an open request is slow by the strictest stream that there is.
@@ -151,12 +289,43 @@ impl Judge {
         self.latencies.last().map(|(_, s)| s.null().limit as u64)
     }
 
-    /// The evidence, stream by stream.
+    /// The health score, as documented in `docs/JUDGEMENT.md`: two to the power of minus how far the worst stream is beyond
+    /// the baseline, in units of its guard band. `None` before anything was seen.
+    pub(crate) fn score(&self, policy: &Policy) -> Option<f64> {
+        let main = std::iter::once(&self.errors).chain(self.latencies.iter().map(|(_, s)| s));
+        let excess = main.filter_map(Stream::excess).reduce(f64::max)?;
+        // Of the many small streams chance makes one or another look bad at any time: they count when they are in doubt.
+        let minor = self.minor_evidence(policy).into_iter().filter(|(_, e)| e.progress() >= DOUBT);
+        let excess = minor.map(|(s, _)| s.excess().unwrap_or(1.0).max(1.0)).fold(excess, f64::max);
+        Some(libm::exp2(-excess))
+    }
+
+    /// The evidence, stream by stream: all that concern all requests, then the routes that have come farthest.
     pub(crate) fn evidence(&self, policy: &Policy) -> Vec<StreamEvidence> {
-        let mut all = vec![self.errors.evidence(self.horizon, self.errors_limits(policy))];
+        let mut all = self.main_evidence(policy);
+        let limits = self.statuses_limits(policy);
+        all.extend(self.statuses.iter().map(|(_, s)| s.evidence(self.horizon, limits)));
+        all.push(self.crashes.evidence(self.horizon, self.crashes_limits(policy)));
+        all.extend(self.meters.evidence(self.horizon, self.resources_limit(policy)));
+        all.extend(self.routes.farthest(self.horizon, self.routes_limits(policy)));
+        all
+    }
+
+    fn main_evidence(&self, policy: &Policy) -> Vec<StreamEvidence> {
+        let mut all = vec![self.errors.evidence(self.horizon, self.limits(policy, ERRORS_SHARE))];
         let limits = self.limits(policy, LATENCY_SHARE);
         all.extend(self.latencies.iter().map(|(_, s)| s.evidence(self.horizon, limits)));
         all
+    }
+
+    /// The streams that do not concern all requests.
+    fn minor_evidence(&self, policy: &Policy) -> Vec<(&Stream, StreamEvidence)> {
+        let limits = self.statuses_limits(policy);
+        let statuses = self.statuses.iter().map(|(_, s)| (s, s.evidence(self.horizon, limits)));
+        let crashes = (&self.crashes, self.crashes.evidence(self.horizon, self.crashes_limits(policy)));
+        let meters = self.meters.streams().zip(self.meters.evidence(self.horizon, self.resources_limit(policy)));
+        let routes = self.routes.doubtful(self.horizon, self.routes_limits(policy));
+        statuses.chain([crashes]).chain(meters).chain(routes).collect()
     }
 
     /// How far the latency streams together have come, from 0 to 1.
@@ -164,131 +333,91 @@ impl Judge {
         if self.latencies.is_empty() {
             return 0.0;
         }
-        let (requests, ticks) = self.limits(policy, LATENCY_SHARE);
+        let limits = self.latency_limits(policy);
         let share = |value: f64, limit: f64| (value.max(0.0) / limit).clamp(0.0, 1.0);
-        share(self.ln_latency(|s| s.ln_requests(self.horizon)), requests)
-            .min(share(self.ln_latency(|s| s.ln_ticks(self.horizon)), ticks))
+        let latencies = self.latencies.iter().map(|(at, s)| (*at, s));
+        let (requests, ticks) = self.ln_latency(latencies);
+        share(requests, limits.requests).min(share(ticks, limits.ticks))
     }
 
-    /// The limits of the error stream: where errors come in bursts, the trouble must persist a tick longer.
-    fn errors_limits(&self, policy: &Policy) -> (f64, f64) {
-        let (requests, ticks) = self.limits(policy, ERRORS_SHARE);
-        (requests, if self.errors.null().is_clumped { ticks + LN_ONE_TICK } else { ticks })
+    /// ln of the weighted average over the latency streams that exist, at both levels.
+    fn ln_latency<'a>(&self, of: impl Iterator<Item = (usize, &'a Stream)>) -> (f64, f64) {
+        let (mut requests, mut ticks, mut weights) = (f64::NEG_INFINITY, f64::NEG_INFINITY, 0.0);
+        for (at, stream) in of {
+            let weight = LATENCY_WEIGHTS[at];
+            requests = ln_add(requests, log(weight) + stream.ln_requests(self.horizon));
+            ticks = ln_add(ticks, log(weight) + stream.ln_ticks(self.horizon));
+            weights += weight;
+        }
+        (requests - log(weights), ticks - log(weights))
     }
 
-    /// ln of what the request level and the tick level must reach.
-    fn limits(&self, policy: &Policy, share: f64) -> (f64, f64) {
+    fn latency_limits(&self, policy: &Policy) -> Limits {
+        let limits = self.limits(policy, LATENCY_SHARE);
+        let surcharge = self.latencies.iter().map(|(_, s)| s.ticks_surcharge()).fold(0.0, f64::max);
+        Limits { ticks: limits.ticks + surcharge, ..limits }
+    }
+
+    /// What the request level and the tick level must reach.
+    fn limits(&self, policy: &Policy, share: f64) -> Limits {
+        Limits { requests: self.ln_limit(policy, share), ticks: self.ln_limit(policy, share.min(TICKS_SHARE)) }
+    }
+
+    /// ln of what a stream with this share of the budget must reach.
+    fn ln_limit(&self, policy: &Policy, share: f64) -> f64 {
         match self.horizon {
-            Horizon::Watch { .. } => {
-                let alpha = policy.false_alarms;
-                (-log(alpha * share), -log(alpha * TICKS_SHARE))
-            }
-            Horizon::After => {
-                let ticks = policy.false_alarm_interval.as_secs_f64() / TICK.as_secs_f64();
-                (log(ticks / share), log(ticks / share))
-            }
+            Horizon::Watch { .. } => -log(policy.false_alarms * share),
+            Horizon::After => log(policy.false_alarm_interval.as_secs_f64() / TICK.as_secs_f64() / share),
         }
     }
 
-    /// ln of the weighted average over the latency streams that exist.
-    fn ln_latency(&self, of: impl Fn(&Stream) -> f64) -> f64 {
-        let weights: f64 = self.latencies.iter().map(|(w, _)| w).sum();
-        let ln_sum = |sum: f64, (weight, stream): &(f64, Stream)| ln_add(sum, log(*weight) + of(stream));
-        self.latencies.iter().fold(f64::NEG_INFINITY, ln_sum) - log(weights)
+    fn statuses_limits(&self, policy: &Policy) -> Limits {
+        self.limits(policy, STATUS_SHARE / self.statuses.len().max(1) as f64)
     }
 
-    fn loudest_latency(&self) -> Option<StreamName> {
-        let loud = |s: &Stream| s.ln_requests(self.horizon);
-        let (_, stream) = self.latencies.iter().max_by(|(_, a), (_, b)| loud(a).total_cmp(&loud(b)))?;
-        Some(stream.null().name)
+    /// A tick with a crash is an event and a tick at once: one level.
+    fn crashes_limits(&self, policy: &Policy) -> Limits {
+        let limit = self.ln_limit(policy, CRASHES_SHARE);
+        Limits { requests: limit, ticks: f64::NEG_INFINITY }
+    }
+
+    fn resources_limit(&self, policy: &Policy) -> f64 {
+        self.ln_limit(policy, RESOURCES_SHARE / RESOURCES)
+    }
+
+    /// Of the routes' error streams, and of their latency streams.
+    fn routes_limits(&self, policy: &Policy) -> (Limits, Limits) {
+        let (errors, latencies) = self.routes.len();
+        (
+            self.limits(policy, ROUTE_ERRORS_SHARE / errors.max(1) as f64),
+            self.limits(policy, ROUTE_LATENCY_SHARE / latencies.max(1) as f64),
+        )
     }
 }
 
-fn errors_null(baseline: &Baseline, policy: &Policy) -> Null {
-    let upper = binomial::upper_limit(baseline.judged, baseline.failed, ERROR_MISS);
-    let p0 = (policy.error_ratio * upper).max(upper + policy.error_floor).min(0.9);
-    let mut null = Null {
-        name: StreamName::Errors,
-        baseline: baseline.error_rate(),
-        limit: p0,
-        p0,
-        usual: upper,
-        usual_ticks: 0.0,
-        is_clumped: false,
-    };
-    let ticks = baseline.ticks();
-    if let Some(mean) = baseline.judged.checked_div(ticks).filter(|&mean| mean > 0) {
-        let bad_from = null.least_bad(mean) as f64 / mean as f64;
-        null.usual_ticks = share_with_error(baseline.ticks_from(bad_from), ticks);
-        let burst_from = null.least_beyond(mean, BURST) as f64 / mean as f64;
-        null.is_clumped = baseline.ticks_from(burst_from) as f64 > BURSTS_MIN + 3.0 * BURST * ticks as f64;
+/// Where requests become slow, and hopeless.
+fn marks(latencies: &[(usize, Stream)], policy: &Policy) -> Marks {
+    let mut marks = Marks::NONE;
+    for (at, stream) in latencies {
+        marks.slow[*at] = stream.null().limit as u64;
     }
-    null
+    if marks.slow[0] != u64::MAX {
+        marks.hopeless = (marks.slow[0] as f64 * policy.catastrophe_latency_ratio) as u64;
+    }
+    marks
 }
 
-/// `None` when the baseline is too small to bound the quantile.
-fn latency_null(name: StreamName, baseline: &Baseline, policy: &Policy) -> Option<Null> {
-    let q = name.quantile()?;
-    let n = baseline.latency.len();
-    if name == StreamName::LatencyP99 && n < P99_REQUESTS_MIN {
-        return None;
-    }
-    let rank = binomial::quantile_upper_rank(n, q, QUANTILE_MISS)?;
-    let upper = baseline.latency.value_at_quantile(rank as f64 / n as f64);
-    // Rounded up to the edge of its bucket: a request in the limit's own bucket is not slow.
-    let limit = baseline.latency.highest_equivalent((policy.latency_ratio * upper as f64) as u64);
-    let slower = n - baseline.latency.count_between(0, limit);
-    Some(Null {
-        name,
-        baseline: baseline.latency.value_at_quantile(q) as f64,
-        limit: limit as f64,
-        p0: 1.0 - q,
-        usual: binomial::upper_limit(n, slower, ERROR_MISS).min(1.0 - q),
-        usual_ticks: 0.0,
-        is_clumped: false,
-    })
-}
-
-/// A share and three standard errors above it.
-fn share_with_error(k: u64, n: u64) -> f64 {
-    if n == 0 {
-        return 0.0;
-    }
-    let share = k as f64 / n as f64;
-    share + 3.0 * libm::sqrt(share * (1.0 - share) / n as f64)
+/// A tick's parts for the error stream and for the latency streams at `places`.
+fn samples(counts: &Counts, places: &[usize], errors_p0: Option<f64>) -> (Sample, Vec<Sample>) {
+    let errors =
+        Sample { of: Share { n: counts.judged, k: counts.failed }, p0: errors_p0, ..Sample::default() };
+    let slow = places.iter().map(|&at| Sample {
+        of: Share { n: counts.timed, k: counts.slow[at] },
+        hangs: counts.hangs(),
+        ..Sample::default()
+    });
+    (errors, slow.collect())
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::engine::release::Release;
-    use crate::engine::time::Time;
-    use crate::engine::window::Latencies;
-
-    /// A day at 100 requests a second with 0.1 % errors: spread evenly, or in one tick of a hundred.
-    fn day(in_bursts: bool) -> Baseline {
-        let mut baseline = Baseline::empty(Release::new("v1").expect("visible ASCII"), Time::from_millis(0));
-        for n in 0..17_280_u64 {
-            let failed = if in_bursts { u64::from(n % 100 == 0) * 50 } else { u64::from(n % 2 == 0) };
-            let from = Time::from_millis(5_000 * n);
-            let latencies = Latencies::new(vec![(8_000, 500)]);
-            let to = from + Duration::from_secs(5);
-            baseline.learn(&Tick { from, to, judged: 500, failed, latencies, ..Tick::default() });
-        }
-        baseline
-    }
-
-    #[test]
-    fn errors_that_come_in_bursts_have_to_persist_a_tick_longer() {
-        let policy = Policy::default();
-        let ticks_limit = |baseline: &Baseline| {
-            let judge = Judge::new(baseline, &policy).expect("a day is enough");
-            judge.evidence(&policy)[0].ln_ticks_limit
-        };
-        let (even, bursty) = (day(false), day(true));
-        assert!((even.error_rate() - bursty.error_rate()).abs() < 1e-5);
-        assert!((ticks_limit(&bursty) - ticks_limit(&even) - LN_ONE_TICK).abs() < 1e-9);
-    }
-}
+mod tests;

@@ -8,13 +8,18 @@
 //! A stream has spoken only when both have. A tick is bad when its share of bad requests is above what is allowed and, in
 //! a busy tick, also beyond what chance explains. The tick level's own null hypothesis is never below 2 %, and rises where
 //! the baseline itself shows clumps or where a tick holds so few requests that chance alone makes it bad.
+//!
+//! Where a stable release runs beside the judged one, a third question is asked: do the bad events *concentrate* on the
+//! judged one? Given that one more bad event happens in either, it is the judged one's with a chance of at most
+//! `r·w / (r·w + 1 − w)`, `w` being its share of the requests, if its rate is at most `r` times the stable one's (Lindon,
+//! Malek, "Anytime-valid inference for multinomial count data", 2022). What hurts both alike can never answer yes.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::engine::judge::binomial;
 use crate::engine::judge::detector::{Detector, ln_below};
 use crate::engine::verdict::{StreamEvidence, StreamName};
-use crate::engine::tick::Tick;
 
 /// Ticks in the recent past that figures for people are taken from: one minute.
 const RECENT_TICKS: usize = 12;
@@ -30,12 +35,19 @@ const BY_CHANCE: f64 = 0.002;
 const TICK_NULL_RATIO: f64 = 1.5;
 /// ln 20: the mirrored test's limit.
 const LN_CLEAR: f64 = 2.995_732_273_553_991;
+/// ln 100: how clearly bad events must concentrate on the judged release.
+const LN_ATTRIBUTED: f64 = 4.605_170_185_988_092;
+/// What one more bad tick weighs at most: ln(0.95 / 0.02). A clumped baseline's stream needs that much more.
+const LN_ONE_TICK: f64 = 3.860_729_711;
+/// How many requests a score's figure is pulled towards the baseline by.
+const SCORE_PRIOR: f64 = 50.0;
 
 /// What a stream calls a bad event, and how many the null hypothesis allows; frozen with the baseline.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Null {
     pub(crate) name: StreamName,
-    /// The baseline's own figure: error rate or quantile in microseconds.
+    pub(crate) route: Option<Arc<str>>,
+    /// The baseline's own figure, in the stream's unit.
     pub(crate) baseline: f64,
     /// The guard band's edge in the same unit.
     pub(crate) limit: f64,
@@ -53,10 +65,14 @@ impl Null {
     /// How many bad requests make a tick of `n` bad.
     pub(crate) fn least_bad(&self, n: u64) -> u64 {
         let above = (self.p0 * n as f64) as u64 + 1;
-        if n < BUSY {
-            return above;
-        }
-        above.max(self.least_beyond(n, BY_CHANCE))
+        if n < BUSY { above } else { above.max(self.least_beyond(n, BY_CHANCE)) }
+    }
+
+    /// Whether a tick with `k` bad of `n` is bad. The same as `k >= least_bad(n)`, without the search for it.
+    fn is_bad(&self, n: u64, k: u64, p0: f64) -> bool {
+        k as f64 > p0 * n as f64
+            && k > 0
+            && (n < BUSY || binomial::upper_tail(n, self.usual, k) <= BY_CHANCE)
     }
 
     /// The least number of bad requests in a tick of `n` that chance explains with this probability at most.
@@ -65,32 +81,24 @@ impl Null {
         while low + 1 < high {
             let middle = low.midpoint(high);
             if binomial::upper_tail(n, self.usual, middle) <= probability {
-                high = middle
+                high = middle;
             } else {
-                low = middle
+                low = middle;
             }
         }
         high
     }
-}
 
-/// A stream and its evidence so far.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Stream {
-    null: Null,
-    by_request: Detector,
-    by_tick: Detector,
-    requests: u64,
-    bad: u64,
-    recent: VecDeque<Sample>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-struct Sample {
-    n: u64,
-    k: u64,
-    /// The tick's own quantile, for people.
-    value: Option<u64>,
+    /// The chance that a healthy tick of `n` requests is bad by chance alone.
+    fn by_chance(&self, n: u64) -> f64 {
+        match n {
+            // A tick in which nothing was answered while requests hang is not bad by chance.
+            0 => 0.0,
+            // By the very definition of a bad tick.
+            BUSY.. => BY_CHANCE,
+            n => binomial::upper_tail(n, self.usual, self.least_bad(n).min(n)),
+        }
+    }
 }
 
 /// Which promise is kept: a false-alarm probability within the watch, or an interval after it.
@@ -100,15 +108,83 @@ pub(crate) enum Horizon {
     After,
 }
 
+impl Horizon {
+    fn ln(self, detector: &Detector) -> f64 {
+        match self {
+            Self::Watch { ticks } => detector.ln_in_watch(ticks),
+            Self::After => detector.ln_any(),
+        }
+    }
+}
+
+/// What the evidence must reach, in natural logarithms, at the request level and at the tick level.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Limits {
+    pub(crate) requests: f64,
+    pub(crate) ticks: f64,
+}
+
+/// Bad events among all events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) n: u64,
+    pub(crate) k: u64,
+}
+
+/// A stream's part of a tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Sample {
+    pub(crate) of: Share,
+    /// Nothing was answered while requests hung.
+    pub(crate) hangs: bool,
+    /// What is allowed in this tick, if it is more than usual (the app's age, the hour).
+    pub(crate) p0: Option<f64>,
+    /// The tick's own figure, for people.
+    pub(crate) value: Option<f64>,
+    /// The stable release's part, where one runs beside.
+    pub(crate) control: Option<Share>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Seen {
+    of: Share,
+    value: Option<f64>,
+}
+
+/// The comparison with the stable release beside.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Beside {
+    attribution: Detector,
+    /// The stable release against the same limit.
+    itself: Detector,
+    ratio: f64,
+}
+
+/// A stream and its evidence so far.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stream {
+    null: Arc<Null>,
+    by_request: Detector,
+    by_tick: Detector,
+    beside: Option<Box<Beside>>,
+    total: Share,
+    recent: VecDeque<Seen>,
+    /// By the number of requests in a tick, as far as it was needed.
+    by_chance: Vec<f64>,
+    last_is_bad: bool,
+}
+
 impl Stream {
     pub(crate) fn new(null: Null) -> Self {
         Self {
-            null,
+            null: Arc::new(null),
             by_request: Detector::default(),
             by_tick: Detector::default(),
-            requests: 0,
-            bad: 0,
-            recent: VecDeque::with_capacity(CLEAR_TICKS),
+            beside: None,
+            total: Share::default(),
+            recent: VecDeque::new(),
+            by_chance: Vec::new(),
+            last_is_bad: false,
         }
     }
 
@@ -116,90 +192,186 @@ impl Stream {
         &self.null
     }
 
-    /// Weighs a tick. Returns whether it was bad; `None` when it was no evidence.
-    pub(crate) fn weigh(&mut self, tick: &Tick) -> Option<bool> {
-        let (n, k) = self.count(tick);
-        // Requests that hang on were counted once; while nothing else is answered, their hanging on is a bad tick.
-        let hangs = n == 0 && self.null.name != StreamName::Errors && tick.overdue > 0 && tick.answered == 0;
-        self.keep(tick, n, k);
+    /// Weighs a tick. Returns whether it was bad; `None` when it was no evidence. `ratio` is how often the judged release's
+    /// rate of bad events may be the stable one's.
+    pub(crate) fn weigh(&mut self, sample: &Sample, ratio: f64) -> Option<bool> {
+        let Share { n, k } = sample.of;
+        let hangs = n == 0 && sample.hangs;
+        self.keep(sample);
+        if let Some(control) = sample.control {
+            self.compare(sample.of, control, ratio);
+        }
         if n == 0 && !hangs {
             return None;
         }
-        let is_bad = hangs || k >= self.null.least_bad(n);
-        self.requests += n;
-        self.bad += k;
-        self.by_request.weigh(n, k, self.null.p0);
-        self.by_tick.weigh(1, u64::from(is_bad), self.tick_null(n));
+        let p0 = sample.p0.unwrap_or(0.0).max(self.null.p0);
+        let is_bad = hangs || self.null.is_bad(n, k, p0);
+        self.total.n += n;
+        self.total.k += k;
+        self.by_request.weigh(n, k, p0);
+        let tick_null = self.tick_null(n);
+        self.by_tick.weigh(1, u64::from(is_bad), tick_null);
+        self.last_is_bad = is_bad;
         Some(is_bad)
     }
 
-    fn count(&self, tick: &Tick) -> (u64, u64) {
-        match self.null.name {
-            StreamName::Errors => (tick.judged, tick.failed),
-            StreamName::LatencyP50 | StreamName::LatencyP90 | StreamName::LatencyP99 => {
-                (tick.latencies.count(), tick.latencies.slower_than(self.null.limit as u64))
-            }
+    fn compare(&mut self, of: Share, control: Share, ratio: f64) {
+        let beside = self.beside.get_or_insert_default();
+        beside.ratio = ratio;
+        beside.itself.weigh(control.n, control.k, self.null.p0);
+        if of.n == 0 || control.n == 0 {
+            return;
         }
+        let (ours, theirs) = (ratio * of.n as f64, control.n as f64);
+        beside.attribution.weigh(of.k + control.k, of.k, ours / (ours + theirs));
     }
 
-    fn keep(&mut self, tick: &Tick, n: u64, k: u64) {
+    fn keep(&mut self, sample: &Sample) {
         if self.recent.len() == CLEAR_TICKS {
             self.recent.pop_front();
         }
-        let value = self.null.name.quantile().and_then(|q| tick.latencies.quantile(q));
-        self.recent.push_back(Sample { n, k, value });
+        self.recent.push_back(Seen { of: sample.of, value: sample.value });
     }
 
     /// The chance that a healthy tick of `n` requests is bad.
-    fn tick_null(&self, n: u64) -> f64 {
-        // A tick in which nothing was answered while requests hang is not bad by chance.
-        let by_chance = match n {
-            0 => 0.0,
-            n => binomial::upper_tail(n, self.null.usual, self.null.least_bad(n).min(n)),
+    fn tick_null(&mut self, n: u64) -> f64 {
+        let by_chance = if n < BUSY {
+            let at = n as usize;
+            if self.by_chance.len() <= at {
+                self.by_chance.resize(at + 1, f64::NAN);
+            }
+            if self.by_chance[at].is_nan() {
+                self.by_chance[at] = self.null.by_chance(n);
+            }
+            self.by_chance[at]
+        } else {
+            BY_CHANCE
         };
         TICK_NULL_MIN.max(TICK_NULL_RATIO * self.null.usual_ticks).max(by_chance).min(0.9)
     }
 
     pub(crate) fn ln_requests(&self, horizon: Horizon) -> f64 {
-        ln_evidence(&self.by_request, horizon)
+        horizon.ln(&self.by_request)
     }
 
     pub(crate) fn ln_ticks(&self, horizon: Horizon) -> f64 {
-        ln_evidence(&self.by_tick, horizon)
+        horizon.ln(&self.by_tick)
+    }
+
+    /// What the tick level needs beyond the limit: where errors come in bursts, the trouble must persist a tick longer.
+    pub(crate) fn ticks_surcharge(&self) -> f64 {
+        if self.null.is_clumped { LN_ONE_TICK } else { 0.0 }
+    }
+
+    /// Whether both levels have reached their limits.
+    pub(crate) fn reaches(&self, horizon: Horizon, limits: Limits) -> bool {
+        self.ln_requests(horizon) >= limits.requests
+            && self.ln_ticks(horizon) >= limits.ticks + self.ticks_surcharge()
+    }
+
+    /// Whether the bad events concentrate on the judged release; true where no other runs beside it.
+    pub(crate) fn is_attributed(&self, horizon: Horizon) -> bool {
+        self.beside.as_ref().is_none_or(|beside| horizon.ln(&beside.attribution) >= LN_ATTRIBUTED)
+    }
+
+    /// Whether the stable release beside it is beyond the limit as well.
+    pub(crate) fn is_shared(&self, horizon: Horizon) -> bool {
+        self.beside.as_ref().is_some_and(|beside| horizon.ln(&beside.itself) >= LN_ATTRIBUTED)
+    }
+
+    pub(crate) const fn was_bad(&self) -> bool {
+        self.last_is_bad
     }
 
     /// Whether the last five minutes say that the share of bad events is below what is allowed (a test of fixed length at
-    /// 1 in 20, not one that may be looked at for ever: nothing is done on its word).
+    /// 1 in 20, not one that may be looked at for ever).
     pub(crate) fn is_clear(&self) -> bool {
-        let (n, k) = self.recent.iter().fold((0, 0), |(n, k), s| (n + s.n, k + s.k));
+        self.clears(self.sum(CLEAR_TICKS))
+    }
+
+    /// The same of the last so many ticks, at most as many.
+    pub(crate) fn is_clear_since(&self, ticks: u32) -> bool {
+        self.clears(self.sum(ticks as usize))
+    }
+
+    /// The same of all that was weighed.
+    pub(crate) fn is_clear_in_all(&self) -> bool {
+        self.clears(self.total)
+    }
+
+    fn clears(&self, Share { n, k }: Share) -> bool {
         n > 0 && (k as f64) < self.null.p0 * n as f64 && ln_below(n, k, self.null.p0) >= LN_CLEAR
     }
 
-    pub(crate) fn evidence(&self, horizon: Horizon, limits: (f64, f64)) -> StreamEvidence {
-        let recent = self.recent.iter().rev().take(RECENT_TICKS);
-        let (n, k) = recent.clone().fold((0, 0), |(n, k), s| (n + s.n, k + s.k));
+    fn sum(&self, ticks: usize) -> Share {
+        self.recent.iter().rev().take(ticks).fold(Share::default(), |sum, seen| Share {
+            n: sum.n + seen.of.n,
+            k: sum.k + seen.of.k,
+        })
+    }
+
+    /// Events of the last five minutes.
+    pub(crate) fn events(&self) -> u64 {
+        self.sum(CLEAR_TICKS).n
+    }
+
+    /// How far the last minute is from the baseline towards the guard band's edge and beyond: 0 at the baseline, 1 at the
+    /// edge. With few requests the figure is pulled towards the baseline.
+    pub(crate) fn excess(&self) -> Option<f64> {
+        let Share { n, k } = self.sum(RECENT_TICKS);
+        let usual = self.null.usual.min(self.null.p0);
+        let share = (k as f64 + SCORE_PRIOR * usual) / (n as f64 + SCORE_PRIOR);
+        let room = (self.null.p0 - usual).max(0.05 * self.null.p0).max(1e-6);
+        (n > 0).then(|| ((share - usual) / room).max(0.0))
+    }
+
+    pub(crate) fn evidence(&self, horizon: Horizon, limits: Limits) -> StreamEvidence {
+        let Share { n, k } = self.sum(RECENT_TICKS);
         let share = (n > 0).then(|| k as f64 / n as f64);
-        let slowest = recent.filter_map(|s| s.value).max().map(|v| v as f64);
+        let largest = self.recent.iter().rev().take(RECENT_TICKS).filter_map(|seen| seen.value);
+        let largest = largest.max_by(f64::total_cmp);
         StreamEvidence {
             name: self.null.name,
+            route: self.null.route.clone(),
             baseline: self.null.baseline,
             limit: self.null.limit,
             p0: self.null.p0,
-            requests: self.requests,
-            bad: self.bad,
+            requests: self.total.n,
+            bad: self.total.k,
             recent_share: share,
-            recent_value: if self.null.name == StreamName::Errors { share } else { slowest },
+            recent_value: largest.or(share),
             ln_requests: self.ln_requests(horizon),
-            ln_requests_limit: limits.0,
+            ln_requests_limit: limits.requests,
             ln_ticks: self.ln_ticks(horizon),
-            ln_ticks_limit: limits.1,
+            ln_ticks_limit: limits.ticks + self.ticks_surcharge(),
+            ln_attribution: self.beside.as_ref().map(|beside| horizon.ln(&beside.attribution)),
         }
     }
 }
 
-fn ln_evidence(detector: &Detector, horizon: Horizon) -> f64 {
-    match horizon {
-        Horizon::Watch { ticks } => detector.ln_in_watch(ticks),
-        Horizon::After => detector.ln_any(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_tick_is_the_same_with_and_without_the_search() {
+        for usual in [0.0005, 0.01, 0.3] {
+            let p0 = (2.0 * usual).max(usual + 0.003);
+            let null = Null {
+                name: StreamName::Errors,
+                route: None,
+                baseline: 0.0,
+                limit: p0,
+                p0,
+                usual,
+                usual_ticks: 0.0,
+                is_clumped: false,
+            };
+            for n in (1..130).chain([500, 5_000]) {
+                let least = null.least_bad(n);
+                let found = (0..=n).find(|&k| null.is_bad(n, k, p0)).unwrap_or(n);
+                assert_eq!(found, least.min(n), "usual {usual}, n {n}");
+            }
+        }
     }
 }

@@ -1,0 +1,117 @@
+//! A watch as it is kept, so that it can be judged again: what it began from, and every fact since, in order.
+//!
+//! The engine itself goes on from it after a restart, and `outrigger replay` goes through it: both apply the facts by the
+//! same function, so both come to the same verdict, to the bit.
+
+use crate::engine::baseline::Baseline;
+use crate::engine::policy::Policy;
+use crate::engine::record::{Exit, PassedBy};
+use crate::engine::release::{RecordId, Release};
+use crate::engine::tick::{Round, Tick};
+use crate::engine::time::Time;
+use crate::engine::trial::Trial;
+
+/// A watch with more facts is not gone on with after a restart: a new one is begun. Some two thirds of an hour.
+pub const FACTS_MAX: usize = 500;
+
+/// What a watch began from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WatchStart {
+    /// Its key.
+    pub id: RecordId,
+    /// When it began.
+    pub at: Time,
+    /// The judged release.
+    pub release: Release,
+    /// When that one first became ready; later than `at` by nothing that matters.
+    pub first_ready: Time,
+    /// The watch proper was over already: the promise is an interval between false alarms.
+    pub passed: bool,
+    /// How long the release had been judged before,
+    pub judged_for: std::time::Duration,
+    /// and by how many requests.
+    pub judged_requests: u64,
+    /// What it is held against, frozen; `None` where there was nothing.
+    pub baseline: Option<Baseline>,
+    /// The policy in force.
+    pub policy: Policy,
+}
+
+/// A fact that the judge sees.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// A sealed tick.
+    Tick(Box<Tick>),
+    /// The app became ready.
+    Ready,
+    /// The app ended.
+    Exited {
+        /// How.
+        exit: Exit,
+        /// It did so too often.
+        is_loop: bool,
+    },
+    /// The agent started again, and the app with it.
+    Restarted,
+}
+
+/// A fact as it is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeptFact {
+    /// The watch that it belongs to.
+    pub watch: RecordId,
+    /// Its place in the watch, from 1.
+    pub seq: u32,
+    /// When it was taken note of.
+    pub at: Time,
+    /// The running release.
+    pub release: Release,
+    /// What.
+    pub fact: Fact,
+}
+
+/// A point in a watch: after so many facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchPoint {
+    /// Which watch.
+    pub watch: RecordId,
+    /// How many facts had been seen.
+    pub seq: u32,
+}
+
+/// A watch that was under way, as the store holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OpenWatch {
+    /// What it began from.
+    pub start: WatchStart,
+    /// All its facts in order, at most one more than [`FACTS_MAX`].
+    pub facts: Vec<KeptFact>,
+}
+
+impl WatchStart {
+    /// The trial at its beginning. It learns nothing: what the release teaches is kept elsewhere.
+    pub(crate) fn trial(&self) -> Trial {
+        let own = Baseline::empty(self.release.clone(), self.at);
+        let mut trial = Trial::new(self.baseline.clone(), own, self.passed, &self.policy);
+        trial.resume(self.first_ready, self.judged_for, self.judged_requests);
+        trial.stop_learning();
+        trial
+    }
+}
+
+impl Fact {
+    /// Applies the fact to a trial, as the engine does when it happens. Returns by what the watch passed, if it did.
+    pub(crate) fn apply(&self, at: Time, trial: &mut Trial, policy: &Policy) -> Option<PassedBy> {
+        match self {
+            Self::Tick(tick) => {
+                trial.weigh(at, &Round::single(Tick::clone(tick)), policy);
+                trial.recover(policy);
+                return trial.pass(at, policy);
+            }
+            Self::Ready => trial.became_ready(at),
+            Self::Exited { exit, is_loop } => trial.exited(at, *exit, *is_loop, policy),
+            Self::Restarted => trial.restarted(),
+        }
+        None
+    }
+}

@@ -1,0 +1,204 @@
+//! Whether one replica alone carries the evidence: for each replica, the streams of all the others.
+//!
+//! The evidence of "all but this one" is an e-detector as good as any. A release is blamed only if it would be blamed
+//! without whichever replica one leaves out; where the rest is well, that one replica is the trouble.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::engine::judge::binomial;
+use crate::engine::judge::catastrophe::{Catastrophe, Known};
+use crate::engine::judge::counts::Counts;
+use crate::engine::judge::stream::{Sample, Share, Stream};
+use crate::engine::policy::Policy;
+use crate::engine::tick::REPLICAS_MAX;
+use crate::engine::verdict::Arm;
+
+/// A replica that was not seen for so many ticks is forgotten: two minutes.
+const FORGET_AFTER: u32 = 24;
+/// Ticks in the recent past by which routes and statuses are compared over replicas: a minute.
+const RECENT_TICKS: usize = 12;
+/// The rest is worse than allowed when chance would bring as many bad requests so rarely.
+const BY_CHANCE: f64 = 0.01;
+
+/// One route's counts in one tick of one replica: requests judged, failed, timed, and beyond each of its marks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RouteCounts {
+    pub(crate) judged: u32,
+    pub(crate) failed: u32,
+    pub(crate) timed: u32,
+    pub(crate) slow: [u32; 2],
+}
+
+/// What one replica did in one tick.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Part {
+    pub(crate) replica: Arc<str>,
+    pub(crate) counts: Counts,
+    /// By the judge's list of routes.
+    pub(crate) routes: Vec<RouteCounts>,
+    pub(crate) crashes: u64,
+    /// It used more than the baseline allows.
+    pub(crate) is_hungry: bool,
+}
+
+/// All replicas but one.
+#[derive(Clone, Debug, PartialEq)]
+struct Rest {
+    without: Arc<str>,
+    errors: Stream,
+    latencies: Vec<Stream>,
+    catastrophe: Catastrophe,
+    arm: Option<Arm>,
+    unseen: u32,
+    crashes: u64,
+}
+
+/// The rests of all replicas; empty while there is only one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Rests {
+    rests: Vec<Rest>,
+    recent: VecDeque<Vec<Part>>,
+}
+
+/// What the rests say.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Blame {
+    /// Whichever replica is left out, the others are worse than allowed; or there is only one replica.
+    All,
+    /// Without this one the others are well.
+    One(Arc<str>),
+    /// Neither is certain yet.
+    Unclear,
+}
+
+impl Rests {
+    /// Weighs a tick. `errors` and `latencies` are the streams of all replicas together, which a replica that is new begins
+    /// with: before it was there, all were the others.
+    pub(crate) fn weigh(
+        &mut self,
+        parts: Vec<Part>,
+        pooled: &Counts,
+        (errors, latencies): (&Stream, &[&Stream]),
+        samples: impl Fn(&Counts) -> (Sample, Vec<Sample>),
+        known: Known,
+        policy: &Policy,
+    ) {
+        if parts.len() > 1 || !self.rests.is_empty() {
+            self.meet(&parts, errors, latencies);
+            for rest in &mut self.rests {
+                let own = parts.iter().find(|part| part.replica == rest.without);
+                rest.unseen = if own.is_some() { 0 } else { rest.unseen + 1 };
+                rest.crashes += own.map_or(0, |part| part.crashes);
+                let counts = own.map_or(*pooled, |part| pooled.without(&part.counts));
+                let (sample, slow) = samples(&counts);
+                rest.errors.weigh(&sample, policy.control_ratio);
+                for (stream, sample) in rest.latencies.iter_mut().zip(&slow) {
+                    stream.weigh(sample, policy.control_ratio);
+                }
+                if let Some(arm) = rest.catastrophe.observe(Some(counts), None, known, policy) {
+                    rest.arm = Some(arm);
+                }
+            }
+            self.rests.retain(|rest| rest.unseen < FORGET_AFTER);
+        }
+        if self.recent.len() == RECENT_TICKS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(parts);
+    }
+
+    fn meet(&mut self, parts: &[Part], errors: &Stream, latencies: &[&Stream]) {
+        for part in parts {
+            let is_known = self.rests.iter().any(|rest| rest.without == part.replica);
+            if is_known || self.rests.len() >= REPLICAS_MAX {
+                continue;
+            }
+            self.rests.push(Rest {
+                without: part.replica.clone(),
+                errors: errors.clone(),
+                latencies: latencies.iter().map(|&stream| stream.clone()).collect(),
+                catastrophe: Catastrophe::default(),
+                arm: None,
+                unseen: 0,
+                crashes: 0,
+            });
+        }
+    }
+
+    pub(crate) fn forget_catastrophe(&mut self) {
+        self.rests.iter_mut().for_each(|rest| {
+            rest.catastrophe.reset();
+            rest.arm = None;
+        });
+    }
+
+    fn is_alone(&self) -> bool {
+        self.rests.len() < 2
+    }
+
+    /// Asks each rest whether it passes, and whether it is at ease.
+    pub(crate) fn blame(
+        &self,
+        passes: impl Fn(&Stream, &[Stream]) -> bool,
+        is_at_ease: impl Fn(&Stream, &[Stream]) -> bool,
+    ) -> Blame {
+        if self.is_alone() || self.rests.iter().all(|rest| passes(&rest.errors, &rest.latencies)) {
+            return Blame::All;
+        }
+        let well = self.rests.iter().find(|rest| is_at_ease(&rest.errors, &rest.latencies));
+        well.map_or(Blame::Unclear, |rest| Blame::One(rest.without.clone()))
+    }
+
+    /// The same of the catastrophe rule: the others must show it, too. A rest without enough requests cannot.
+    pub(crate) fn blame_catastrophe(&self, is_at_ease: impl Fn(&Stream, &[Stream]) -> bool) -> Blame {
+        if self.is_alone() || self.rests.iter().all(|rest| rest.arm.is_some()) {
+            return Blame::All;
+        }
+        let well = self.rests.iter().find(|rest| {
+            rest.arm.is_none() && is_at_ease(&rest.errors, &rest.latencies) && !rest.errors.was_bad()
+        });
+        well.map_or(Blame::Unclear, |rest| Blame::One(rest.without.clone()))
+    }
+
+    /// The same of one share, by the last minute: is it beyond `p0` without the replica that shows it most?
+    pub(crate) fn blame_share(&self, p0: f64, of: impl Fn(&Part) -> Share) -> Blame {
+        if self.is_alone() {
+            return Blame::All;
+        }
+        let shares = self.rests.iter().map(|rest| {
+            let parts = self.recent.iter().flatten();
+            let others = parts.filter(|part| part.replica != rest.without);
+            let sum = others.map(&of).fold(Share::default(), |a, b| Share { n: a.n + b.n, k: a.k + b.k });
+            (rest, sum)
+        });
+        let share = |s: &Share| s.k as f64 / s.n.max(1) as f64;
+        let Some((rest, least)) = shares.min_by(|(_, a), (_, b)| share(a).total_cmp(&share(b))) else {
+            return Blame::All;
+        };
+        if binomial::upper_tail(least.n, p0, least.k) <= BY_CHANCE {
+            return Blame::All;
+        }
+        let is_well = (least.k as f64) <= p0 * least.n as f64;
+        if is_well { Blame::One(rest.without.clone()) } else { Blame::Unclear }
+    }
+
+    /// The same of crashes: did one replica alone crash?
+    pub(crate) fn blame_crashes(&self) -> Blame {
+        let mut crashed = self.rests.iter().filter(|rest| rest.crashes > 0);
+        match (crashed.next(), crashed.next()) {
+            (Some(one), None) if !self.is_alone() => Blame::One(one.without.clone()),
+            _ => Blame::All,
+        }
+    }
+
+    /// The same of what the app uses: is one replica alone beyond the limit?
+    pub(crate) fn blame_hunger(&self) -> Blame {
+        let last = self.recent.back().map(Vec::as_slice).unwrap_or_default();
+        let mut hungry = last.iter().filter(|part| part.is_hungry);
+        match (hungry.next(), hungry.next()) {
+            (Some(one), None) if !self.is_alone() => Blame::One(one.replica.clone()),
+            _ => Blame::All,
+        }
+    }
+}
