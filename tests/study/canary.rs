@@ -91,7 +91,7 @@ fn errors(cell: &Cell, run: u64, histories: &Histories, scale: Scale) -> Option<
     let mut trial = trial(cell, effect, seed, histories, scale);
     (0..WATCH_S / TICK.as_secs())
         .map(|_| trial.tick())
-        .find(|seen| seen.judgement.blames_release())
+        .find(|seen| seen.blames_release())
         .map(|seen| seen.age_s)
 }
 
@@ -106,6 +106,6 @@ fn shared(cell: &Cell, run: u64, histories: &Histories, scale: Scale) -> Option<
     let mut trial = trial(cell, effect, seed, histories, scale);
     (0..WATCH_S / TICK.as_secs())
         .map(|_| trial.tick())
-        .find(|seen| seen.judgement.blames_release())
+        .find(|seen| seen.blames_release())
         .map(|seen| format!("run {run} {}", describe(&seen)))
 }

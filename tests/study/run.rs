@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use outrigger::engine::policy::Policy;
 use outrigger::engine::tick::TICK;
+use outrigger::engine::verdict::Verdict;
 use outrigger::engine::watch::{Judgement, Watch};
 
 use crate::cases::{Case, Fault};
@@ -86,30 +87,39 @@ pub(crate) struct Trial {
     history: Arc<History>,
     rivals: Option<Rivals>,
     age_s: u64,
+    /// The judge has spoken; only the rivals are still waited for.
+    is_decided: bool,
 }
 
 /// What was thought after a tick.
 pub(crate) struct Seen {
     pub(crate) age_s: u64,
-    pub(crate) judgement: Judgement,
+    /// `None` once it was decided.
+    pub(crate) judgement: Option<Judgement>,
     pub(crate) rivals: [bool; RIVALS.len()],
 }
 
 impl Trial {
     pub(crate) fn new(service: Service, history: Arc<History>, rivals: bool) -> Self {
         let watch = Watch::begin(READY, release("v2"), Some(history.baseline.clone()), Policy::default());
-        Self { service, watch, history, rivals: rivals.then(Rivals::default), age_s: 0 }
+        Self { service, watch, history, rivals: rivals.then(Rivals::default), age_s: 0, is_decided: false }
     }
 
     pub(crate) fn tick(&mut self) -> Seen {
         let (now, round) = self.service.next();
         self.age_s += TICK.as_secs();
-        let judgement = self.watch.see(now, &round);
+        let judgement = (!self.is_decided).then(|| self.watch.see(now, &round));
         let mut rivals = [false; RIVALS.len()];
         if let Some(all) = &mut self.rivals {
             rivals = all.see(&self.history, &round.pooled());
         }
         Seen { age_s: self.age_s, judgement, rivals }
+    }
+}
+
+impl Seen {
+    pub(crate) fn blames_release(&self) -> bool {
+        self.judgement.as_ref().is_some_and(Judgement::blames_release)
     }
 }
 
@@ -147,10 +157,10 @@ pub(crate) fn healthy(case: &Case, rate: f64, watches: u64, histories: &Historie
         let (mut blamed, mut excused, mut rivals) = (None, false, [false; RIVALS.len()]);
         for _ in 0..WATCH_S / TICK.as_secs() {
             let seen = trial.tick();
-            if blamed.is_none() && seen.judgement.blames_release() {
+            if blamed.is_none() && seen.blames_release() {
                 blamed = Some(describe(&seen));
             }
-            excused |= seen.judgement.diagnosis.is_some();
+            excused |= seen.judgement.as_ref().is_some_and(|j| j.diagnosis.is_some());
             rivals.iter_mut().zip(seen.rivals).for_each(|(ever, now)| *ever |= now);
         }
         all.excused += u64::from(excused && blamed.is_none());
@@ -162,11 +172,14 @@ pub(crate) fn healthy(case: &Case, rate: f64, watches: u64, histories: &Historie
 
 /// When and by what a release was blamed, in a few words.
 pub(crate) fn describe(seen: &Seen) -> String {
-    let verdict = match &seen.judgement.verdict {
-        outrigger::engine::verdict::Verdict::Degraded { breach, .. } => format!("{breach:?}"),
-        other => other.label().to_owned(),
+    let Some(judgement) = &seen.judgement else { return "decided".to_owned() };
+    let breach = match &judgement.verdict {
+        Verdict::Degraded { breach, .. } => format!("{breach:?}"),
+        verdict @ (Verdict::NotJudgeable(_) | Verdict::Undecided(_) | Verdict::Healthy) => {
+            verdict.label().to_owned()
+        }
     };
-    format!("at {} s: {verdict} {:?}", seen.age_s, seen.judgement.diagnosis)
+    format!("at {} s: {breach} {:?}", seen.age_s, judgement.diagnosis)
 }
 
 /// What came of a fault in a cell: seconds from the onset, `None` for never within half an hour.
@@ -201,8 +214,8 @@ pub(crate) fn delays(of: &Onset, histories: &Histories, scale: Scale) -> Vec<Del
         let seed_of = |what: u64| seed(&[of.at_s, of.rate.to_bits(), of.shape as u64, what, run]);
         let service = Service::new(setup.clone(), Vec::new(), seed_of(0), READY);
         let mut clean = Trial::new(service, history.clone(), scale.rivals);
-        let is_early = (0..of.at_s / TICK.as_secs())
-            .fold(false, |early, _| early | clean.tick().judgement.blames_release());
+        let is_early =
+            (0..of.at_s / TICK.as_secs()).fold(false, |early, _| early | clean.tick().blames_release());
         // Not always at the beginning of a tick, unless it came with the release.
         let onset_s = of.at_s + if of.at_s > 0 { run % TICK.as_secs() } else { 0 };
         for (fault, delays) in of.faults.iter().zip(&mut all) {
@@ -229,8 +242,9 @@ fn one_delay(mut trial: Trial, onset_s: u64, delays: &mut Delays) {
     while trial.age_s < onset_s + WATCH_S {
         let seen = trial.tick();
         let delay = seen.age_s.saturating_sub(onset_s);
-        if judge.is_none() && seen.judgement.blames_release() {
+        if judge.is_none() && seen.blames_release() {
             judge = Some(delay);
+            trial.is_decided = true;
             if delays.how.is_empty() {
                 delays.how = describe(&seen);
             }

@@ -93,7 +93,7 @@ fn healthy_services_are_hardly_ever_blamed() {
     });
     println!("\n### Healthy releases, watches of half an hour\n\n{}", tables::alarms_head());
     for ((case, rate), alarms) in cells.iter().zip(&done) {
-        println!("{}", tables::alarms_row(case, *rate, alarms));
+        println!("{}", tables::alarms_row(case, *rate, alarms, size.scale.rivals));
     }
     println!();
     for ((case, rate), alarms) in cells.iter().zip(&done) {
@@ -145,7 +145,10 @@ fn faults_are_found_in_time() {
     let mut missed = Vec::new();
     for (cell, all) in cells.iter().zip(&done) {
         for (fault, delays) in cell.faults.iter().zip(all) {
-            let (row, miss) = tables::delays_row(cell, fault, delays, promised(fault, cell));
+            let promised = promised(fault, cell);
+            // The short study has too few watches for a 95th percentile.
+            let promised = if size.rotates { Promised { late: None, ..promised } } else { promised };
+            let (row, miss) = tables::delays_row(cell, fault, delays, promised, size.scale.rivals);
             println!("{row}");
             missed.extend(miss);
         }
@@ -153,7 +156,6 @@ fn faults_are_found_in_time() {
     let early: u64 = done.iter().flatten().map(|d| d.early).sum();
     println!("\nBlamed before the onset: {early}");
     println!("\nMissed promises:\n{}", missed.join("\n"));
-    // The short study has too few watches for a 95th percentile; by its median no promise is missed by chance.
     assert!(missed.is_empty(), "{} promises were missed", missed.len());
 }
 
@@ -191,8 +193,9 @@ fn one_watch_is_told() {
     let mut last = String::new();
     for _ in 0..run::WATCH_S / 5 {
         let seen = trial.tick();
-        let what = format!("{} {:?}", seen.judgement.verdict.label(), seen.judgement.diagnosis);
-        if what != last || seen.judgement.blames_release() != last.contains("degraded Some(Deployment") {
+        let label = seen.judgement.as_ref().map(|j| (j.verdict.label(), j.diagnosis.clone()));
+        let what = format!("{label:?}");
+        if what != last {
             println!("{}", describe(&seen));
             let loud =
                 trial.watch.evidence().into_iter().filter(|e| e.progress() > 0.3 || e.ln_requests > 3.0);
@@ -213,46 +216,6 @@ fn one_watch_is_told() {
                 );
             }
             last = what;
-        }
-    }
-}
-
-#[test]
-#[ignore = "timing by hand"]
-fn zz_timing() {
-    let now = std::time::SystemTime::now;
-    for rate in [1.0, 10.0, 100.0, 1000.0] {
-        for routes in [3, 50] {
-            let setup = run::setup(Shape::Wide, rate, 1, routes);
-            let mut s = crate::service::Service::new(setup.clone(), vec![], 1, crate::service::READY);
-            let t = now();
-            let rounds: Vec<_> = (0..1000).map(|_| s.next().1).collect();
-            let gen_us = t.elapsed().unwrap().as_micros() / 1000;
-            let t = now();
-            let mut b = outrigger::engine::baseline::Baseline::empty(
-                crate::history::release("v1"),
-                crate::service::READY,
-            );
-            for r in &rounds {
-                b.learn(&r.pooled(), std::time::Duration::from_secs(4000));
-            }
-            let learn_us = t.elapsed().unwrap().as_micros() / 1000;
-            let t = now();
-            let mut w = outrigger::engine::watch::Watch::begin(
-                crate::service::READY,
-                crate::history::release("v2"),
-                Some(b),
-                Default::default(),
-            );
-            let mut at = crate::service::READY;
-            for r in &rounds {
-                at = at + outrigger::engine::tick::TICK;
-                w.see(at, r);
-            }
-            let see_us = t.elapsed().unwrap().as_micros() / 1000;
-            println!(
-                "{rate} req/s {routes} routes: draw {gen_us} us, learn {learn_us} us, see {see_us} us a tick"
-            );
         }
     }
 }

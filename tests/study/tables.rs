@@ -25,9 +25,11 @@ pub(crate) fn alarms_head() -> String {
     )
 }
 
-pub(crate) fn alarms_row(case: &Case, at: f64, of: &Alarms) -> String {
+pub(crate) fn alarms_row(case: &Case, at: f64, of: &Alarms, with_rivals: bool) -> String {
     let blamed = of.blamed.len() as u64;
-    let rivals: Vec<String> = of.rivals.iter().map(|&k| format!("{:.1} %", percent(k, of.watches))).collect();
+    let show =
+        |&k: &u64| if with_rivals { format!("{:.1} %", percent(k, of.watches)) } else { "-".to_owned() };
+    let rivals: Vec<String> = of.rivals.iter().map(show).collect();
     format!(
         "| {} | {} | {} | {:.2} % | {:.1} % | {} |",
         case.name,
@@ -57,6 +59,7 @@ pub(crate) fn delays_row(
     fault: &Fault,
     delays: &Delays,
     promised: Promised,
+    with_rivals: bool,
 ) -> (String, Option<String>) {
     let show = |list: &[Option<u64>]| {
         if list.is_empty() {
@@ -64,7 +67,8 @@ pub(crate) fn delays_row(
         }
         format!("{} / {}", seconds(at_share(list, 0.5)), seconds(at_share(list, 0.95)))
     };
-    let rivals: Vec<String> = delays.rivals.iter().map(|list| show(list)).collect();
+    let rival = |list: &Vec<_>| if with_rivals { show(list) } else { "-".to_owned() };
+    let rivals: Vec<String> = delays.rivals.iter().map(rival).collect();
     let (median, late) = (at_share(&delays.judge, 0.5), at_share(&delays.judge, 0.95));
     let misses =
         |got: Option<u64>, most: Option<u64>| most.is_some_and(|most| got.is_none_or(|got| got > most));
