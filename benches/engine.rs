@@ -43,7 +43,8 @@ impl Service {
                 Effect::Record(_)
                 | Effect::RollBack(_)
                 | Effect::AskPlatform { .. }
-                | Effect::KeepTick(..)
+                | Effect::KeepWatch(_)
+                | Effect::KeepFact(_)
                 | Effect::KeepPause(_)
                 | Effect::SetSlowMark(_) => {}
             }
@@ -102,7 +103,7 @@ impl Service {
             let before = self.engine.clone();
             let window = self.second();
             let effects = self.engine.step(self.now, Input::Sealed(window.clone()));
-            if effects.iter().any(|effect| matches!(effect, Effect::KeepTick(..))) == closes {
+            if effects.iter().any(|effect| matches!(effect, Effect::KeepFact(_))) == closes {
                 return (before, self.now, window);
             }
         }

@@ -29,6 +29,16 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// What is thought now.
+    pub(crate) fn now(at: Time, trial: &mut Trial, policy: &Policy) -> Self {
+        Self {
+            at,
+            verdict: trial.verdict(at, policy),
+            diagnosis: trial.diagnosis().cloned(),
+            score: trial.score(policy),
+        }
+    }
+
     /// Whether a rollback would be right: degraded, and the release is to blame.
     pub fn blames_release(&self) -> bool {
         matches!(self.verdict, Verdict::Degraded { .. })
@@ -68,12 +78,7 @@ impl Watch {
         if self.trial.pass(now, &self.policy).is_some() {
             self.passed_at = Some(now);
         }
-        Judgement {
-            at: now,
-            verdict: self.trial.verdict(now, &self.policy),
-            diagnosis: self.trial.diagnosis().cloned(),
-            score: self.trial.score(&self.policy),
-        }
+        Judgement::now(now, &mut self.trial, &self.policy)
     }
 
     /// The evidence of all streams as it stands.

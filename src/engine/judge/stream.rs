@@ -355,8 +355,8 @@ mod tests {
 
     #[test]
     fn a_bad_tick_is_the_same_with_and_without_the_search() {
-        for usual in [0.0005, 0.01, 0.3] {
-            let p0 = (2.0 * usual).max(usual + 0.003);
+        for usual in [0.0005_f64, 0.01, 0.3] {
+            let p0 = f64::max(2.0 * usual, usual + 0.003);
             let null = Null {
                 name: StreamName::Errors,
                 route: None,
