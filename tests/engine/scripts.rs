@@ -98,10 +98,11 @@ fn a_bad_release_is_rolled_back_and_the_end_is_seen() {
          40s verdict undecided -> healthy
          75s verdict healthy -> undecided
          80s verdict undecided -> degraded
-         80s decided roll_back intended [Degraded OnTrial LastKnownGood ModeEnforce]
+         80s diagnosis deployment
+         80s decided roll_back intended [Degraded Blamed OnTrial LastKnownGood ModeEnforce]
          80s order v2 -> v1
-         80s decided roll_back accepted [Degraded OnTrial LastKnownGood ModeEnforce]
-         80s decided roll_back succeeded [Degraded OnTrial LastKnownGood ModeEnforce]",
+         80s decided roll_back accepted [Degraded Blamed OnTrial LastKnownGood ModeEnforce]
+         80s decided roll_back succeeded [Degraded Blamed OnTrial LastKnownGood ModeEnforce]",
     );
 }
 
@@ -118,7 +119,8 @@ fn without_leave_to_act_it_recommends_and_says_what_stands_in_the_way() {
          40s verdict undecided -> healthy
          75s verdict healthy -> undecided
          80s verdict undecided -> degraded
-         80s decided hold nothing_to_do [Degraded OnTrial LastKnownGood ModeRecommend]",
+         80s diagnosis deployment
+         80s decided hold nothing_to_do [Degraded Blamed OnTrial LastKnownGood ModeRecommend]",
     );
 }
 
@@ -137,9 +139,10 @@ fn a_pause_holds_and_its_end_lets_go() {
          58s paused by alice
          70s verdict healthy -> undecided
          75s verdict undecided -> degraded
-         75s decided hold nothing_to_do [Degraded OnTrial LastKnownGood ModeEnforce Paused]
+         75s diagnosis deployment
+         75s decided hold nothing_to_do [Degraded Blamed OnTrial LastKnownGood ModeEnforce Paused]
          98s resumed by the end of alice's pause
-         98s decided roll_back intended [Degraded OnTrial LastKnownGood ModeEnforce]
+         98s decided roll_back intended [Degraded Blamed OnTrial LastKnownGood ModeEnforce]
          98s order v2 -> v1",
     );
 }

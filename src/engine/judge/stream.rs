@@ -325,6 +325,13 @@ impl Stream {
         (n > 0).then(|| ((share - usual) / room).max(0.0))
     }
 
+    /// The evidence of a stream whose events are ticks or minutes themselves: one level is both.
+    pub(crate) fn evidence_of_one_level(&self, horizon: Horizon, ln_limit: f64) -> StreamEvidence {
+        let mut evidence = self.evidence(horizon, Limits { requests: ln_limit, ticks: ln_limit });
+        evidence.ln_ticks = evidence.ln_requests;
+        evidence
+    }
+
     pub(crate) fn evidence(&self, horizon: Horizon, limits: Limits) -> StreamEvidence {
         let Share { n, k } = self.sum(RECENT_TICKS);
         let share = (n > 0).then(|| k as f64 / n as f64);
