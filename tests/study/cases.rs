@@ -3,6 +3,9 @@
 use crate::effects::{Effect, Reach, What};
 use crate::shape::Shape;
 
+/// Many routes are not simulated above this rate: their history of a day would take minutes.
+pub(crate) const COSTLY_ABOVE: f64 = 100.0;
+
 /// A healthy service: what it does in its history and in the watch, and what is new in the watch only.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
@@ -40,7 +43,8 @@ impl Case {
     }
 
     pub(crate) fn is_at(&self, rate: f64) -> bool {
-        self.busy.is_none_or(|(_, rates)| rates.contains(&rate))
+        let is_costly = self.routes > 3 && rate > COSTLY_ABOVE;
+        !is_costly && self.busy.is_none_or(|(_, rates)| rates.contains(&rate))
     }
 }
 

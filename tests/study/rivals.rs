@@ -8,8 +8,8 @@
 //! - *Argo*: the success-rate template of its documentation (`successCondition: result[0] >= 0.95`, `failureLimit: 3`), but
 //!   measured every minute rather than every five: the fourth failed measurement ends the rollout.
 //! - *Kayenta*: the Mann-Whitney classifier of `NetflixACAJudge` with its constants (tolerance 0.25 of the Hodges-Lehmann
-//!   estimate, confidence 0.98) on minutes of error rate, median and 99th percentile against the hour before, judged at 10,
-//!   15, 20, 25 and 30 minutes; one metric of three called high is a score of 67, below the usual marginal score of 75.
+//!   estimate, confidence 0.98) on minutes of error rate, median and 99th percentile against the hour before, judged after ten
+//!   minutes and every five from then on, on the last thirty; one metric of three called high is a score of 67, below the usual marginal score of 75.
 
 use std::collections::VecDeque;
 
@@ -31,8 +31,10 @@ const ARGO_FAILURE_LIMIT: u32 = 3;
 const KAYENTA_TOLERANCE: f64 = 0.25;
 /// Two-sided confidence of 0.98.
 const KAYENTA_Z: f64 = 2.326_348;
-/// Minutes at which Kayenta judges.
-const KAYENTA_AT: [usize; 5] = [10, 15, 20, 25, 30];
+/// Kayenta judges first after so many minutes, then each so many, and looks at so many at most.
+const KAYENTA_FIRST: usize = 10;
+const KAYENTA_EVERY: usize = 5;
+const KAYENTA_LOOKS_BACK: usize = 30;
 
 /// A minute in figures; `None` without requests.
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,13 +107,15 @@ impl Rivals {
         self.flagger_failed += u32::from(success.is_none_or(|share| share < FLAGGER_SUCCESS) || is_slow);
         self.argo_failed += u32::from(success.is_none_or(|share| share < ARGO_SUCCESS));
         self.minutes.push(minute);
-        if !KAYENTA_AT.contains(&self.minutes.len()) {
+        let so_far = self.minutes.len();
+        if so_far < KAYENTA_FIRST || !so_far.is_multiple_of(KAYENTA_EVERY) {
             return false;
         }
+        let recent = &self.minutes[so_far.saturating_sub(KAYENTA_LOOKS_BACK)..];
         let metrics: [fn(&Minute) -> Option<f64>; 3] =
             [|m| m.errors, |m| m.p50_us.map(|us| us as f64), |m| m.p99_us.map(|us| us as f64)];
         metrics.iter().any(|of| {
-            let experiment: Vec<f64> = self.minutes.iter().filter_map(of).collect();
+            let experiment: Vec<f64> = recent.iter().filter_map(of).collect();
             let control: Vec<f64> = history.minutes.iter().filter_map(of).collect();
             is_high(&experiment, &control)
         })
