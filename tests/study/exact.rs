@@ -18,7 +18,7 @@ use crate::history::release;
 use crate::service::READY;
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/study/exact.py");
-const SEQUENCES: u64 = 300;
+const SEQUENCES: u64 = 240;
 /// As far as both may differ: in units of the value, or absolutely near zero.
 const TOLERANCE: f64 = 1e-9;
 
@@ -54,16 +54,16 @@ struct Sequence {
 fn sequence(run: u64) -> Sequence {
     let mut rng = Rng::with_seed(seed(&[99, run]));
     let baseline = counted_history(rng.u64(0..20), rng.u64(1..30));
-    let is_past_watch = run % 3 == 0;
+    let is_past_watch = run.is_multiple_of(3);
     let mut watch = Watch::begin(READY, release("v2"), Some(baseline), Policy::default());
     if is_past_watch {
         watch = watch.is_past_watch();
     }
-    let (busy, bad) = (rng.u64(1..60), rng.f64() * rng.f64() * 0.3);
+    let (busy, bad) = (rng.u64(1..25), rng.f64() * rng.f64() * 0.3);
     let mut weighed = Vec::new();
     let mut seen = 0;
     // The warm-up, which is not weighed, ends after 30 s and 50 requests.
-    for i in 0..rng.u32(30..90) {
+    for i in 0..rng.u32(40..90) {
         let n = rng.u64(0..=busy);
         let k = (0..n).filter(|_| rng.f64() < bad).count() as u64;
         let tick = counted(READY + TICK * i, n, k);

@@ -8,8 +8,9 @@
 //! - *Argo*: the success-rate template of its documentation (`successCondition: result[0] >= 0.95`, `failureLimit: 3`), but
 //!   measured every minute rather than every five: the fourth failed measurement ends the rollout.
 //! - *Kayenta*: the Mann-Whitney classifier of `NetflixACAJudge` with its constants (tolerance 0.25 of the Hodges-Lehmann
-//!   estimate, confidence 0.98) on minutes of error rate, median and 99th percentile against the hour before, judged after ten
-//!   minutes and every five from then on, on the last thirty; one metric of three called high is a score of 67, below the usual marginal score of 75.
+//!   estimate, confidence 0.98) on minutes of error rate, median and 99th percentile against the hour before; judged after
+//!   ten minutes and every five from then on, on the last thirty. One metric of three called high is a score of 67, below
+//!   the usual marginal score of 75.
 
 use std::collections::VecDeque;
 

@@ -27,10 +27,10 @@ struct Size {
 }
 
 const SHORT: Size = Size {
-    scale: Scale { starts: 2, hours: 4.0, rivals: false },
+    scale: Scale { starts: 2, hours: 3.0, rivals: false },
     rates: &[1.0, 10.0, 100.0],
     rotates: true,
-    watches: 12,
+    watches: 10,
     onsets_s: &[0, 180],
     faulty: 5,
     canaries: 5,
