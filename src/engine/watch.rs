@@ -62,6 +62,7 @@ impl Watch {
         let mut trial = Trial::new(baseline, own, false, &policy);
         trial.resume(ready_at, Duration::ZERO, 0);
         trial.became_ready(ready_at);
+        trial.stop_learning();
         Self { trial, policy, passed_at: None }
     }
 
@@ -89,10 +90,5 @@ impl Watch {
     /// When the watch was passed.
     pub const fn passed_at(&self) -> Option<Time> {
         self.passed_at
-    }
-
-    /// What the release has shown itself: its own baseline so far.
-    pub const fn own(&self) -> &Baseline {
-        self.trial.own()
     }
 }

@@ -265,8 +265,15 @@ impl Stream {
 
     /// Whether both levels have reached their limits.
     pub(crate) fn reaches(&self, horizon: Horizon, limits: Limits) -> bool {
-        self.ln_requests(horizon) >= limits.requests
+        // Most streams have come nowhere near, and there are many.
+        self.by_tick.ln_at_most() >= limits.ticks
+            && self.ln_requests(horizon) >= limits.requests
             && self.ln_ticks(horizon) >= limits.ticks + self.ticks_surcharge()
+    }
+
+    /// Whether the tick level has come so far, or might have.
+    pub(crate) fn may_have_come(&self, ln: f64) -> bool {
+        self.by_tick.ln_at_most() >= ln
     }
 
     /// Whether the bad events concentrate on the judged release; true where no other runs beside it.
