@@ -34,6 +34,7 @@ use hdrhistogram::Histogram;
 use crate::engine::baseline::LATENCY_US_RANGE;
 use crate::engine::observation::{Method, Outcome, StatusClass};
 use crate::engine::route::Routes;
+use crate::engine::tick::Resources;
 use crate::engine::time::Time;
 use crate::engine::window::{Count, Latencies, Spread, Window};
 use crate::recorder::journal::{Asking, Journal};
@@ -417,6 +418,8 @@ impl Recorder {
             overdue,
             stalled: stalled || lag_us > micros(LAG_MAX),
             lag_us,
+            resources: Resources::default(),
+            probes: Vec::new(),
             routes: self.routing.windows(),
             unrouted,
             reached: Box::new(sums.reached),

@@ -78,6 +78,15 @@ fn progress(engine: &Snapshot) -> Progress {
             StreamName::LatencyP50 => &mut progress.latency_p50,
             StreamName::LatencyP90 => &mut progress.latency_p90,
             StreamName::LatencyP99 => &mut progress.latency_p99,
+            StreamName::LatencyP95
+            | StreamName::RouteErrors
+            | StreamName::RouteP50
+            | StreamName::RouteP95
+            | StreamName::Status(_)
+            | StreamName::Crashes
+            | StreamName::Cpu
+            | StreamName::Memory
+            | StreamName::Descriptors => continue,
         };
         *place = thousandths(stream.progress());
     }

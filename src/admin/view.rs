@@ -236,7 +236,8 @@ fn verdict(engine: &Snapshot) -> VerdictJson {
     };
     let stream = breach.and_then(|b| match b {
         Breach::Latency(name) => Some(name.label()),
-        Breach::Errors | Breach::Catastrophe(_) => None,
+        Breach::Route { stream, .. } | Breach::Resource(stream) => Some(stream.label()),
+        Breach::Errors | Breach::Status(_) | Breach::Crashes | Breach::Catastrophe(_) => None,
     });
     VerdictJson {
         label: engine.verdict.label(),

@@ -48,6 +48,9 @@ fn undecided(engine: &Snapshot, why: &Undecided) -> String {
             )
         }
         Undecided::NoTraffic => "No requests come, so there is nothing to judge by.".to_owned(),
+        Undecided::Shared => {
+            "Worse than the baseline allows, but so is the stable release beside it.".to_owned()
+        }
         Undecided::Gathering => match foremost(engine) {
             Some((name, share)) if share >= 0.01 => {
                 format!(
@@ -88,6 +91,9 @@ fn degraded(engine: &Snapshot, breach: &Breach) -> String {
             ),
             None => "Requests are slower than the baseline allows.".to_owned(),
         },
+        Breach::Route { .. } | Breach::Status(_) | Breach::Crashes | Breach::Resource(_) => {
+            breach.label().to_owned()
+        }
         Breach::Catastrophe(arm) => catastrophe(*arm, policy),
     }
 }
@@ -188,7 +194,16 @@ fn stream_name(name: StreamName) -> &'static str {
         StreamName::Errors => "error rate",
         StreamName::LatencyP50 => "median latency",
         StreamName::LatencyP90 => "90th percentile of latency",
+        StreamName::LatencyP95 => "95th percentile of latency",
         StreamName::LatencyP99 => "99th percentile of latency",
+        StreamName::RouteErrors => "error rate of a route",
+        StreamName::RouteP50 => "median latency of a route",
+        StreamName::RouteP95 => "95th percentile of a route's latency",
+        StreamName::Status(_) => "share of a 4xx status",
+        StreamName::Crashes => "crashes",
+        StreamName::Cpu => "processor time",
+        StreamName::Memory => "memory",
+        StreamName::Descriptors => "open file descriptors",
     }
 }
 

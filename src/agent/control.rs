@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::admin::{self, AppView, Command, ServiceView};
 use crate::clock::Clock;
+use crate::engine::diagnosis::Diagnosis;
 use crate::engine::record::{Decision, Exit, Happening, Order, Pause, Progress, Record};
 use crate::engine::release::RecordId;
 use crate::engine::snapshot::Snapshot;
@@ -234,7 +235,8 @@ impl Control {
                 },
                 Effect::RollBack(order) => self.record_lost(order.record),
                 Effect::AskPlatform { record, .. } => self.ask(record),
-                Effect::KeepTick(release, tick) => self.queue(Write::Tick(release, tick)),
+                Effect::KeepWatch(start) => self.queue(Write::Watch(start)),
+                Effect::KeepFact(fact) => self.queue(Write::Fact(fact)),
                 Effect::KeepBaseline(baseline) => self.queue(Write::Baseline(baseline)),
                 Effect::KeepRelease(release) => self.queue(Write::Release(release)),
                 Effect::KeepPause(pause) => self.keep_pause(pause).await,
@@ -386,11 +388,15 @@ fn answer<T: Send + 'static>(
 fn log_record(record: &Record) {
     let (id, release) = (&record.id, &record.release);
     match &record.what {
-        Happening::VerdictChanged { from, to } => {
+        Happening::VerdictChanged { from, to, .. } => {
             info!(record = %id, %release, from = from.label(), to = to.label(), "verdict changed");
         }
-        Happening::WatchPassed { requests } => {
-            info!(record = %id, %release, requests, "watch passed, the release is known good");
+        Happening::Diagnosed(diagnosis) => {
+            let diagnosis = diagnosis.as_ref().map_or("none", Diagnosis::label);
+            info!(record = %id, %release, diagnosis, "diagnosis changed");
+        }
+        Happening::WatchPassed { requests, by } => {
+            info!(record = %id, %release, requests, by = by.label(), "watch passed, the release is known good");
         }
         Happening::Decided(decided) => log_decision(id, record, decided),
         Happening::Paused(pause) => {

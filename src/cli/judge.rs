@@ -16,6 +16,7 @@ use clap::Args;
 
 use crate::cli::{EXIT_FAILED, EXIT_USAGE};
 use crate::config::{self, Flags, Sources};
+use crate::engine::baseline::Baseline;
 use crate::engine::policy::Policy;
 use crate::offline::judge::{self as offline, Faults, Inputs, Judging, Recording, Summary};
 
@@ -113,6 +114,19 @@ fn read(args: &JudgeArgs) -> Result<(Inputs, Policy), String> {
         (_, Err(wrong)) if faults.is_empty() => Err(wrong),
         (_, Err(wrong)) => Err(format!("{wrong}\n{faults}")),
         (None, Ok(_)) => Err(faults.to_string()),
+    }
+}
+
+/// A baseline and the policy, for other commands, or all that is wrong with them.
+pub(super) fn read_baseline(path: &Path, config: Option<&Path>) -> Result<(Baseline, Policy), String> {
+    let mut faults = Faults::default();
+    let policy = policy(config);
+    let read = recording(path, &mut faults).filter(|_| faults.is_empty());
+    match (read, policy) {
+        (Some(read), Ok(policy)) => Ok((offline::baseline(&read), policy)),
+        (Some(_), Err(wrong)) => Err(wrong),
+        (None, Ok(_)) => Err(faults.to_string()),
+        (None, Err(wrong)) => Err(format!("{wrong}\n{faults}")),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod check;
 pub mod demo;
+mod detectability;
 pub mod explain;
 mod healthcheck;
 mod judge;
@@ -51,6 +52,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Judge ticks that were recorded anywhere: a baseline and a candidate in, a verdict a tick out
     Judge(judge::JudgeArgs),
+    /// Which faults the judge could find at this service's traffic, and how soon
+    Detectability(detectability::DetectabilityArgs),
     /// Ask the agent in this container whether it is well, for HEALTHCHECK: exit code 0 if so
     Healthcheck(healthcheck::HealthcheckArgs),
     /// The demo's own app
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Resume(args) => block_on(async { told(read::resume(&args).await) }),
         Command::Check(args) => check::check(&args),
         Command::Judge(args) => judge::judge(&args),
+        Command::Detectability(args) => detectability::detectability(&args),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),
         Command::DemoApp(args) => block_on(async { ended(demo::run_app(args).await) }),
         Command::DemoLeash(args) => ended(Err(demo::run_leash(&args))),

@@ -112,7 +112,8 @@ pub struct Proxy {
     pub workers: usize,
     /// The health path that the agent answers itself; the deep one is below it. `None`: the app's own is not shadowed.
     pub health_path: Option<String>,
-    /// How long a connect to the app may take.
+    /// How long a connect to the app may take. The default is longer than the second after which the kernel repeats a
+    /// lost SYN, so that one lost packet costs time and no request.
     pub connect_timeout: Duration,
     /// How long a request is held while the app is not ready.
     pub hold: Duration,
@@ -145,7 +146,7 @@ impl Default for Proxy {
         Self {
             workers: 1,
             health_path: Some("/api/health".to_owned()),
-            connect_timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_millis(1500),
             hold: Duration::from_secs(3),
             held_max: 1000,
             response_timeout: Duration::from_secs(320),

@@ -3,6 +3,8 @@
 //! The engine itself goes on from it after a restart, and `outrigger replay` goes through it: both apply the facts by the
 //! same function, so both come to the same verdict, to the bit.
 
+use std::time::Duration;
+
 use crate::engine::baseline::Baseline;
 use crate::engine::policy::Policy;
 use crate::engine::record::{Exit, PassedBy};
@@ -10,6 +12,8 @@ use crate::engine::release::{RecordId, Release};
 use crate::engine::tick::{Round, Tick};
 use crate::engine::time::Time;
 use crate::engine::trial::Trial;
+use crate::engine::verdict::StreamEvidence;
+use crate::engine::watch::Judgement;
 
 /// A watch with more facts is not gone on with after a restart: a new one is begun. Some two thirds of an hour.
 pub const FACTS_MAX: usize = 500;
@@ -28,7 +32,7 @@ pub struct WatchStart {
     /// The watch proper was over already: the promise is an interval between false alarms.
     pub passed: bool,
     /// How long the release had been judged before,
-    pub judged_for: std::time::Duration,
+    pub judged_for: Duration,
     /// and by how many requests.
     pub judged_requests: u64,
     /// What it is held against, frozen; `None` where there was nothing.
@@ -91,8 +95,12 @@ pub struct OpenWatch {
 impl WatchStart {
     /// The trial at its beginning. It learns nothing: what the release teaches is kept elsewhere.
     pub(crate) fn trial(&self) -> Trial {
+        self.trial_by(&self.policy)
+    }
+
+    fn trial_by(&self, policy: &Policy) -> Trial {
         let own = Baseline::empty(self.release.clone(), self.at);
-        let mut trial = Trial::new(self.baseline.clone(), own, self.passed, &self.policy);
+        let mut trial = Trial::new(self.baseline.clone(), own, self.passed, policy);
         trial.resume(self.first_ready, self.judged_for, self.judged_requests);
         trial.stop_learning();
         trial
@@ -114,4 +122,29 @@ impl Fact {
         }
         None
     }
+}
+
+/// What a watch comes to when it is judged again.
+#[derive(Clone, Debug)]
+pub struct Replayed {
+    /// What was thought after each fact, by the fact's place.
+    pub judgements: Vec<(u32, Judgement)>,
+    /// The evidence after the last.
+    pub evidence: Vec<StreamEvidence>,
+    /// When the watch was passed, and by what.
+    pub passed: Option<(Time, PassedBy)>,
+}
+
+/// Judges a watch again, by the policy it was judged by or by another.
+pub fn replay(start: &WatchStart, facts: &[KeptFact], policy: &Policy) -> Replayed {
+    let mut trial = start.trial_by(policy);
+    let mut passed = None;
+    let judgements = facts.iter().map(|kept| {
+        if let Some(by) = kept.fact.apply(kept.at, &mut trial, policy) {
+            passed = Some((kept.at, by));
+        }
+        (kept.seq, Judgement::now(kept.at, &mut trial, policy))
+    });
+    let judgements = judgements.collect();
+    Replayed { judgements, evidence: trial.evidence(policy), passed }
 }

@@ -174,11 +174,17 @@ impl Tick {
         if other.stalled {
             return;
         }
+        self.latencies.merge(&other.latencies);
+        other.routes.iter().for_each(|route| self.merge_route(route));
+        self.pool_the_rest(other);
+    }
+
+    /// What is not by route and no latency.
+    fn pool_the_rest(&mut self, other: &Self) {
         self.from = self.from.min(other.from);
         self.to = self.to.max(other.to);
         self.judged += other.judged;
         self.failed += other.failed;
-        self.latencies.merge(&other.latencies);
         self.ended += other.ended;
         self.arrived += other.arrived;
         self.answered += other.answered;
@@ -188,7 +194,6 @@ impl Tick {
         for (sum, count) in self.watched.iter_mut().zip(other.watched) {
             *sum += count;
         }
-        other.routes.iter().for_each(|route| self.merge_route(route));
         self.crashes += other.crashes;
         let most = |a: Option<u64>, b: Option<u64>| a.max(b);
         self.resources.cpu_millicores = most(self.resources.cpu_millicores, other.resources.cpu_millicores);
@@ -224,12 +229,28 @@ impl Round {
 
     /// All replicas of the judged release together; stalled ones are left out. It is stalled only if all are.
     pub fn pooled(&self) -> Tick {
-        let mut live = self.candidate.iter().map(|(_, tick)| tick).filter(|tick| !tick.stalled);
+        let mut live = self.live();
         let Some(first) = live.next() else {
             return self.candidate.first().map_or_else(Tick::default, |(_, tick)| tick.clone());
         };
         let mut sum = first.clone();
         live.for_each(|tick| sum.pool(tick));
         sum
+    }
+
+    /// The same without what is by route, which takes most of the time where replicas are many.
+    pub(crate) fn pooled_without_routes(&self) -> Tick {
+        let Some(first) = self.live().next() else {
+            return self.candidate.first().map_or_else(Tick::default, |(_, tick)| tick.clone());
+        };
+        let mut sum = Tick { stalled: false, from: first.from, ..Tick::default() };
+        self.live().for_each(|tick| sum.pool_the_rest(tick));
+        let pairs = self.live().flat_map(|tick| tick.latencies.pairs()).copied();
+        sum.latencies = Latencies::new(pairs.collect());
+        sum
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Tick> {
+        self.candidate.iter().map(|(_, tick)| tick).filter(|tick| !tick.stalled)
     }
 }

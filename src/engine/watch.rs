@@ -29,6 +29,16 @@ pub struct Judgement {
 }
 
 impl Judgement {
+    /// What is thought now.
+    pub(crate) fn now(at: Time, trial: &mut Trial, policy: &Policy) -> Self {
+        Self {
+            at,
+            verdict: trial.verdict(at, policy),
+            diagnosis: trial.diagnosis().cloned(),
+            score: trial.score(policy),
+        }
+    }
+
     /// Whether a rollback would be right: degraded, and the release is to blame.
     pub fn blames_release(&self) -> bool {
         matches!(self.verdict, Verdict::Degraded { .. })
@@ -52,6 +62,7 @@ impl Watch {
         let mut trial = Trial::new(baseline, own, false, &policy);
         trial.resume(ready_at, Duration::ZERO, 0);
         trial.became_ready(ready_at);
+        trial.stop_learning();
         Self { trial, policy, passed_at: None }
     }
 
@@ -68,12 +79,7 @@ impl Watch {
         if self.trial.pass(now, &self.policy).is_some() {
             self.passed_at = Some(now);
         }
-        Judgement {
-            at: now,
-            verdict: self.trial.verdict(now, &self.policy),
-            diagnosis: self.trial.diagnosis().cloned(),
-            score: self.trial.score(&self.policy),
-        }
+        Judgement::now(now, &mut self.trial, &self.policy)
     }
 
     /// The evidence of all streams as it stands.
@@ -84,10 +90,5 @@ impl Watch {
     /// When the watch was passed.
     pub const fn passed_at(&self) -> Option<Time> {
         self.passed_at
-    }
-
-    /// What the release has shown itself: its own baseline so far.
-    pub const fn own(&self) -> &Baseline {
-        self.trial.own()
     }
 }

@@ -3,4 +3,5 @@
 //! Owns how recorded ticks are read and in which order they are handed to the judge. It deliberately knows no threshold
 //! and no rule of judging: those are the engine's, and what is shown to whom is the command line's.
 
+pub mod detectability;
 pub mod judge;

@@ -74,7 +74,7 @@ async fn agent(arguments: &[String]) -> i32 {
     let boots = std::fs::read_to_string(data.join("boots")).unwrap_or_default();
     std::fs::write(data.join("boots"), boots + "x").unwrap();
     let mut terminate = signal(SignalKind::terminate()).unwrap();
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let port: u16 = config.lines().find_map(|l| l.strip_prefix("port = ")).unwrap().parse().unwrap();
     let end = arguments.iter().position(|a| a == "--").unwrap();
     let command = arguments[end + 1..].iter().map(|a| a.replace("{port}", &port.to_string()));
     let command: Vec<String> = command.collect();

@@ -1,7 +1,8 @@
 //! The stage: a whole platform in small, on loopback, for the demo and for the end-to-end tests.
 //!
 //! Owns the stand-in platform (deployments of real agent processes, health gate, switch, overlap, drain, restart
-//! policy, rollback), the edge before it, the demo's app, and a steady load. Everything listens on a free port.
+//! policy, rollback), the edge before it, the demo's app, and a steady load. Everything listens on a free port; an app's
+//! is held for it.
 //!
 //! It deliberately does not know how an agent judges: it starts agents as a platform would, reads what they say over
 //! HTTP as a person would, and puts back what it is told to.
@@ -14,6 +15,7 @@ pub mod http;
 pub mod leash;
 pub mod load;
 pub mod platform;
+mod port;
 pub mod process;
 pub mod script;
 pub mod timeline;

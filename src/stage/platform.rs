@@ -23,6 +23,7 @@ use crate::stage::app::AppPlan;
 use crate::stage::event::{Addresses, StageEvent};
 use crate::stage::http::Client;
 use crate::stage::platform::keeper::{Keeper, Order, Phase};
+use crate::stage::port::Port;
 use crate::stage::{StageError, StageOptions, volume};
 
 /// The path that a new deployment is asked for,
@@ -327,8 +328,9 @@ impl Platform {
         if let Some(from) = volume_from.as_deref().and_then(|id| self.deployment(id)) {
             volume::copy(self.options.clone_volume, from.dir.join("volume"), volume.clone()).await?;
         }
+        let port = Port::hold().map_err(|source| StageError::Listen { what: "demo's app", source })?;
         let config = deployment.dir.join("outrigger.toml");
-        let text = self.agent_config(&deployment.row.release, &volume);
+        let text = self.agent_config(&deployment.row.release, &volume, &port);
         std::fs::write(&config, text).map_err(|source| write(&config, source))?;
         self.emit(StageEvent::Created {
             id: reserved.id.clone(),
@@ -340,19 +342,21 @@ impl Platform {
             arguments: self.agent_arguments(&deployment, &config, &volume),
             dir: deployment.dir,
         };
-        let keeper = Keeper::new(self.clone(), launch, reserved);
+        let keeper = Keeper::new(self.clone(), launch, reserved, port);
         tokio::spawn(keeper.run());
         Ok(())
     }
 
-    fn agent_config(&self, release: &str, volume: &Path) -> String {
+    fn agent_config(&self, release: &str, volume: &Path, port: &Port) -> String {
         // A JSON string is a TOML basic string as well.
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         format!(
             "[service]\nname = \"demo\"\nenvironment = \"demo\"\nrelease = {}\n\n\
+             [app]\nport = {}\n\n\
              [platform]\nkind = \"local\"\nurl = \"http://{}\"\n\n\
              [store]\ndir = {}\n\n[log]\nformat = \"json\"\n\n{}",
             quoted(release),
+            port.number(),
             self.api,
             quoted(&volume.to_string_lossy()),
             self.options.settings,

@@ -1,5 +1,6 @@
 //! The platform's life cycle, the edge and the load, on real processes and sockets.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,7 @@ use crate::stage::app::{AppPlan, Behaviour};
 use crate::stage::event::StageEvent;
 use crate::stage::http::{self as stage_http, Client, ClientError};
 use crate::stage::load::Load;
+use crate::stage::port::Port;
 use crate::stage::{Stage, StageError, StageOptions, double};
 
 /// Generous, for busy machines; no test waits this long unless it fails.
@@ -282,7 +284,7 @@ async fn a_hung_app_is_not_noticed_by_the_platform_but_by_clients() {
     scene.stage.stop().await;
 }
 
-async fn server(answer: fn(u64) -> Option<StatusCode>) -> (std::net::SocketAddr, Arc<Notify>) {
+async fn server(answer: fn(u64) -> Option<StatusCode>) -> (SocketAddr, Arc<Notify>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (count, enough) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
@@ -323,7 +325,9 @@ async fn the_load_counts_what_fails_and_what_never_comes() {
 
 #[tokio::test]
 async fn the_load_counts_a_closed_port_as_failure() {
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // Held, so that nobody else listens there.
+    let port = Port::hold().unwrap();
+    let closed = SocketAddr::from((Ipv4Addr::LOCALHOST, port.number()));
     let load = Load::start(closed, 500.0, 1, Clock::start());
     let some = async {
         while load.total().requests < 5 {

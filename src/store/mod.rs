@@ -48,6 +48,7 @@ use crate::engine::memory::{Memory, ReleaseMemory};
 use crate::engine::record::{Pause, Record};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
+use crate::engine::history::{KeptFact, WatchStart};
 use crate::engine::tick::Tick;
 use crate::store::open::Opened;
 use crate::store::prune::Bounds;
@@ -74,7 +75,9 @@ pub enum Write {
     /// A record, over an older one of the same id.
     Record(Record),
     /// A tick of a release, as evidence.
-    Tick(Release, Tick),
+    Watch(Box<WatchStart>),
+    /// A fact of a watch.
+    Fact(Box<KeptFact>),
     /// A baseline, in place of an older one of the same release.
     Baseline(Box<Baseline>),
     /// What is thought of a release.

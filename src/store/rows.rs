@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
 
 use crate::engine::baseline::Baseline;
+use crate::engine::history::Fact;
 use crate::engine::memory::{BASELINES_MAX, LastAct, Memory, OpenDecision, RELEASES_MAX, ReleaseMemory};
 use crate::engine::record::{Decided, Decision, Happening, Pause, Progress, Record};
 use crate::engine::release::{RecordId, Release};
@@ -22,7 +23,11 @@ pub(super) struct Damage {
 pub(super) fn write(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
     match write {
         Write::Record(record) => write_record(connection, record),
-        Write::Tick(release, tick) => write_tick(connection, release, tick),
+        Write::Watch(_) => Ok(()),
+        Write::Fact(kept) => match &kept.fact {
+            Fact::Tick(tick) => write_tick(connection, &kept.release, tick),
+            Fact::Ready | Fact::Exited { .. } | Fact::Restarted => Ok(()),
+        },
         Write::Baseline(baseline) => write_baseline(connection, baseline),
         Write::Release(memory) => write_release(connection, memory),
         Write::Pause(Some(pause)) => write_pause(connection, pause),
@@ -155,6 +160,7 @@ pub(super) fn memory(connection: &Connection, damage: &mut Vec<Damage>) -> rusql
         open: open_decision(connection, damage)?,
         last_act: last_act(connection)?,
         pause: pause(connection, damage)?,
+        watch: None,
     })
 }
 
@@ -293,6 +299,7 @@ pub(super) fn ticks(
                 waiting: number(row, "waiting")?,
                 overdue: number(row, "overdue")?,
                 stalled: row.get("stalled")?,
+                ..Tick::default()
             }),
             Err(error) => damage
                 .push(Damage { row: format!("tick {}", row.get::<_, i64>("id")?), fault: error.to_string() }),

@@ -39,6 +39,7 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal as _};
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
@@ -57,6 +58,11 @@ pub use crate::supervisor::app::{App, Rest, exit_code};
 pub use crate::supervisor::reaper::{OwnChild, OwnChildren, reap};
 pub use crate::supervisor::signals::{Received, Signals};
 
+/// Where a port for the app is looked for: above the well-known ones and below those that Linux gives, unless told
+/// otherwise, to whoever asks for any.
+const PORTS: Range<u16> = 10_240..32_768;
+/// Ports that are tried there; when all are taken, the system chooses one.
+const PORT_TRIES_MAX: usize = 100;
 /// The most open files we ask for, should we be allowed more: enough for ten thousand clients and as many connections
 /// to the app many times over. Beyond it `accept` fails, and the proxy's own limit is far below.
 const OPEN_FILES_MAX: rlim_t = 1 << 20;
@@ -287,8 +293,14 @@ fn before_exec(command: &mut Command, before: Before) {
 
 /// A port on loopback that nobody listens on now. Another process may take it before the app does; then the app says
 /// so itself, and ends.
+///
+/// Not one that the system would choose: until the app listens, it might give the same one to any connection, of ours or
+/// of the app itself, or to any listener. And it is not held: only an app that sets `SO_REUSEADDR` could then have it.
 pub fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    let free = |port: u16| {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port))?.local_addr().map(|address| address.port())
+    };
+    (0..PORT_TRIES_MAX).find_map(|_| free(fastrand::u16(PORTS)).ok()).map_or_else(|| free(0), Ok)
 }
 
 fn is_own(name: &OsStr) -> bool {

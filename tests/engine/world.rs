@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use outrigger::engine::history::{FACTS_MAX, OpenWatch};
 use outrigger::engine::memory::{Memory, ReleaseMemory, Standing};
 use outrigger::engine::observation::{Method, Outcome, StatusClass};
 use outrigger::engine::policy::{Mode, Policy};
@@ -180,7 +181,16 @@ impl World {
                     self.say(format!("order {} -> {}", order.from, order.to));
                 }
                 Effect::AskPlatform { target, .. } => self.say(format!("ask for {target}")),
-                Effect::KeepTick(..) => {}
+                Effect::KeepWatch(start) => {
+                    self.kept.memory.watch = Some(Box::new(OpenWatch { start: *start, facts: Vec::new() }));
+                }
+                Effect::KeepFact(fact) => {
+                    if let Some(watch) = &mut self.kept.memory.watch
+                        && watch.facts.len() <= FACTS_MAX
+                    {
+                        watch.facts.push(*fact);
+                    }
+                }
                 Effect::KeepBaseline(baseline) => {
                     let all = &mut self.kept.memory.baselines;
                     all.retain(|b| b.release != baseline.release);
@@ -204,7 +214,10 @@ impl World {
             Happening::Started { known } => format!("started known={known}"),
             Happening::Ready => "ready".to_owned(),
             Happening::Exited(exit) => format!("exited {:?}", exit.code),
-            Happening::VerdictChanged { from, to } => format!("verdict {} -> {}", from.label(), to.label()),
+            Happening::VerdictChanged { from, to, .. } => format!("verdict {} -> {}", from.label(), to.label()),
+            Happening::Diagnosed(whose) => {
+                format!("diagnosis {}", whose.as_ref().map_or("none", |diagnosis| diagnosis.label()))
+            }
             Happening::WatchPassed { .. } => "watch passed".to_owned(),
             Happening::Paused(p) => format!("paused by {}", p.by),
             Happening::Resumed { by } => format!("resumed by {by}"),
@@ -235,6 +248,7 @@ fn derive(mut memory: Memory, records: &[Record]) -> Memory {
         | Happening::Ready
         | Happening::Exited(_)
         | Happening::VerdictChanged { .. }
+        | Happening::Diagnosed(_)
         | Happening::WatchPassed { .. }
         | Happening::Paused(_)
         | Happening::Resumed { .. }

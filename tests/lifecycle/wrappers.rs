@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::net::TcpSocket;
 
 use crate::agent::{Place, eventually, processes, words};
 use crate::app;
@@ -13,7 +14,11 @@ use crate::app;
 /// Starts the agent over `command`, asks it to end, and looks at what became of the app; the agent's exit code.
 async fn ends_cleanly(command: &[OsString]) -> i32 {
     let place = Place::new();
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    // Held, bound and not listening, so that the system gives it to nobody before the app listens there.
+    let held = TcpSocket::new_v4().unwrap();
+    held.set_reuseaddr(true).unwrap();
+    held.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let port = held.local_addr().unwrap().port();
     let environment =
         [("OUTRIGGER__APP__PORT", port.to_string()), ("OUTRIGGER__APP__DRAIN", "60s".to_owned())];
     let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));

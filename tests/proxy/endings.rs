@@ -1,14 +1,13 @@
 //! How requests end, and to whom it is charged.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use outrigger::engine::observation::Outcome;
 use outrigger::proxy::Phase;
 
-use crate::harness::{PATIENCE, Rig, app, app_saying, header, read_head};
+use crate::harness::{Closed, PATIENCE, Rig, app, app_saying, header, read_head};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -49,14 +48,14 @@ fn statuses_are_charged_by_class() {
 
 #[test]
 fn a_refused_connection_is_charged_by_phase() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let closed = Closed::new();
     for (phase, code, outcome) in [
         (Phase::Starting, "upstream-not-ready", Outcome::NotReady),
         (Phase::Serving, "upstream-unreachable", Outcome::AppUnreachable),
         (Phase::Draining, "draining", Outcome::Draining),
         (Phase::Gone, "upstream-unreachable", Outcome::AppUnreachable),
     ] {
-        let rig = Rig::with(port, phase, |s| s.hold = Duration::from_millis(60));
+        let rig = Rig::with(closed.port, phase, |s| s.hold = Duration::from_millis(60));
         let reply = rig.ask(GET);
         assert_eq!((reply.status(), header(&reply.head, "x-outrigger-error")), ("503", vec![code]));
         assert_eq!(header(&reply.head, "retry-after"), ["1"]);
@@ -136,8 +135,8 @@ fn a_client_that_leaves_mid_reply_has_left() {
 
 #[test]
 fn an_error_reply_to_head_has_no_body() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let rig = Rig::new(port);
+    let closed = Closed::new();
+    let rig = Rig::new(closed.port);
     let mut stream = rig.connect();
     stream.write_all(b"HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX-Request-Id: r1\r\n\r\n").unwrap();
     let head = read_head(&mut stream).unwrap();

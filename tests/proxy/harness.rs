@@ -1,7 +1,7 @@
 //! An app made of a closure, a proxy before it, and the recorder behind it.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,9 +12,13 @@ use outrigger::config;
 use outrigger::engine::observation::Outcome;
 use outrigger::proxy::{Arm, DataPlane, Drained, LocalPages, Phase, Plan, Shards, Upstream, start};
 use outrigger::recorder::Recorder;
+use tokio::net::TcpSocket;
 
 /// No wait in a test is longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A port free on one address of loopback is mostly free on the other.
+const PORT_TRIES_MAX: usize = 100;
 
 pub(crate) struct Rig {
     pub(crate) plane: DataPlane,
@@ -123,6 +127,30 @@ pub(crate) fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
 /// An app: each connection on a thread of its own.
 pub(crate) fn app(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {
     app_at(TcpListener::bind("127.0.0.1:0").unwrap(), serve)
+}
+
+/// A port that refuses, on either address of loopback. Bound and not listening, it is given to no other test while this
+/// lives; an app may listen on it, for it says `SO_REUSEADDR` as we do.
+pub(crate) struct Closed {
+    pub(crate) port: u16,
+    _held: [TcpSocket; 2],
+}
+
+impl Closed {
+    pub(crate) fn new() -> Self {
+        let held = |address: IpAddr, port| {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
+            socket.set_reuseaddr(true).unwrap();
+            socket.bind((address, port).into()).map(|()| socket)
+        };
+        let both = || {
+            let four = held(Ipv4Addr::LOCALHOST.into(), 0).ok()?;
+            let port = four.local_addr().ok()?.port();
+            let six = held(Ipv6Addr::LOCALHOST.into(), port).ok()?;
+            Some(Self { port, _held: [four, six] })
+        };
+        (0..PORT_TRIES_MAX).find_map(|_| both()).expect("some port is free on both addresses")
+    }
 }
 
 pub(crate) fn app_at(listener: TcpListener, serve: impl Fn(TcpStream) + Send + Sync + 'static) -> u16 {

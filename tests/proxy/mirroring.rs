@@ -7,8 +7,8 @@ use std::sync::{Mutex, mpsc};
 use outrigger::engine::observation::Outcome;
 use outrigger::proxy::{Choice, Mirror, Share, Split};
 
-use crate::harness::{PATIENCE, Reply, Rig, header, until};
-use crate::splitting::{App, percent, refusing, reply, rig, split};
+use crate::harness::{Closed, PATIENCE, Reply, Rig, header, until};
+use crate::splitting::{App, percent, reply, rig, split};
 
 /// How many copies one worker has under way at most.
 const COPIES_MAX: usize = 64;
@@ -106,7 +106,8 @@ fn a_dead_or_failing_target_harms_nobody_and_counts_nowhere() {
     let silent = App::new(|_| String::new());
     let garbage = App::new(|_| "garbage\r\n\r\n".to_owned());
     let targets = [&failing, &silent, &garbage];
-    for target in targets.iter().map(|app| app.port).chain([refusing()]) {
+    let closed = Closed::new();
+    for target in targets.iter().map(|app| app.port).chain([closed.port]) {
         let stable = App::named("stable");
         let rig = mirroring(&stable, target, Share::ALL);
         let mut stream = rig.connect();

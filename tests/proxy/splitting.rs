@@ -1,14 +1,14 @@
 //! Two apps behind one plan: who gets which request, and what happens when the second one fails.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use outrigger::engine::observation::Outcome;
 use outrigger::proxy::{Arm, Choice, Key, Mirror, Phase, Plan, Share, Split, Upstream};
 
-use crate::harness::{Reply, Rig, app, content_length, header, read_head};
+use crate::harness::{Closed, Reply, Rig, app, content_length, header, read_head};
 
 const COOKIES: Choice = Choice::Cookie { max_age: Duration::from_secs(600) };
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -96,11 +96,6 @@ pub(crate) fn rig(stable: u16, split: Split) -> Rig {
 
 pub(crate) fn swap(rig: &Rig, stable: u16, split: Option<Split>) {
     rig.plan.store(Arc::new(Plan { stable: serving(stable), split }));
-}
-
-/// A port that refuses.
-pub(crate) fn refusing() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn by_user() -> Choice {
@@ -264,7 +259,8 @@ fn clients_of_an_ill_candidate_move_with_their_next_request() {
         assert!(theirs.iter().all(|id| ask(*id).text() == "stable"));
         // Neither is well: the stable app is asked, and its failure told.
         let before = candidate.arrivals();
-        swap(&rig, refusing(), Some(ill));
+        let closed = Closed::new();
+        swap(&rig, closed.port, Some(ill));
         assert!(theirs.iter().all(|id| matches!(ask(*id).status(), "502" | "503")));
         assert_eq!(candidate.arrivals(), before);
         swap(&rig, stable.port, Some(split(candidate.port, percent(50.0), choice)));
@@ -275,7 +271,8 @@ fn clients_of_an_ill_candidate_move_with_their_next_request() {
 #[test]
 fn what_never_reached_the_candidate_goes_to_the_stable_app() {
     let stable = App::named("stable");
-    let rig = rig(stable.port, split(refusing(), Share::ALL, Choice::Random));
+    let closed = Closed::new();
+    let rig = rig(stable.port, split(closed.port, Share::ALL, Choice::Random));
     assert_eq!(rig.ask(GET).text(), "stable");
     let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
     assert_eq!(rig.ask(post).text(), "stable");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use outrigger::engine::observation::Outcome;
 use outrigger::proxy::{Arm, Phase, Plan, Upstream};
 
-use crate::harness::{PATIENCE, Reply, Rig, app, app_at, app_echoing, app_saying, read_head};
+use crate::harness::{Closed, PATIENCE, Reply, Rig, app, app_at, app_echoing, app_saying, read_head};
 
 #[test]
 fn an_app_that_closes_idle_connections_harms_no_request() {
@@ -102,8 +102,8 @@ fn a_connection_that_dies_under_a_request_is_retried_only_where_that_is_safe() {
 
 #[test]
 fn requests_are_held_until_the_app_listens() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let rig = Rig::with(port, Phase::Starting, |s| s.hold = PATIENCE);
+    let closed = Closed::new();
+    let rig = Rig::with(closed.port, Phase::Starting, |s| s.hold = PATIENCE);
     let mut streams: Vec<_> = (0..4).map(|_| rig.connect()).collect();
     for stream in &mut streams {
         stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -111,7 +111,7 @@ fn requests_are_held_until_the_app_listens() {
     while rig.seen().in_flight < 4 {
         std::thread::yield_now();
     }
-    app_at(TcpListener::bind(("::1", port)).unwrap(), |mut stream| {
+    app_at(TcpListener::bind(("::1", closed.port)).unwrap(), |mut stream| {
         while read_head(&mut stream).is_some() {
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
         }
@@ -125,8 +125,8 @@ fn requests_are_held_until_the_app_listens() {
 
 #[test]
 fn beyond_the_bound_requests_are_not_held() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let rig = Rig::with(port, Phase::Starting, |s| (s.hold, s.held_max) = (PATIENCE, 0));
+    let closed = Closed::new();
+    let rig = Rig::with(closed.port, Phase::Starting, |s| (s.hold, s.held_max) = (PATIENCE, 0));
     assert_eq!(rig.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status(), "503");
     assert_eq!(rig.seen_after(1).of(Outcome::Shed), 1);
 }

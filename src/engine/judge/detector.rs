@@ -22,34 +22,43 @@ use libm::{exp, log, log1p};
 
 const GRID: usize = 16;
 
-/// What is known of the stream's rise, in natural logarithms.
+/// The sums are not followed beyond this: e^644, where any decision has long been made.
+const MOST: f64 = 1e280;
+
+/// What is known of the stream's rise.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Detector {
+    /// Natural logarithms of the products.
     start: [f64; GRID],
+    /// The sums, as they are: at most [`MOST`].
     any: [f64; GRID],
     /// What one event weighs at the limit that was weighed with last: limits seldom change.
     weights: Option<Weights>,
 }
 
-/// What one bad and one good event add, for each alternative.
+/// What one bad and one good event add to the logarithms, for each alternative, and what a tick of one such event
+/// multiplies by.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Weights {
     p0: f64,
     bad: [f64; GRID],
     good: [f64; GRID],
+    one_bad: [f64; GRID],
+    one_good: [f64; GRID],
 }
 
 impl Weights {
     fn at(p0: f64) -> Self {
         let grid = grid(p0);
         let ln_not_p0 = log1p(-p0);
-        Self { p0, bad: grid.map(|p| log(p / p0)), good: grid.map(|p| log1p(-p) - ln_not_p0) }
+        let (bad, good) = (grid.map(|p| log(p / p0)), grid.map(|p| log1p(-p) - ln_not_p0));
+        Self { p0, bad, good, one_bad: bad.map(exp), one_good: good.map(exp) }
     }
 }
 
 impl Default for Detector {
     fn default() -> Self {
-        Self { start: [0.0; GRID], any: [f64::NEG_INFINITY; GRID], weights: None }
+        Self { start: [0.0; GRID], any: [0.0; GRID], weights: None }
     }
 }
 
@@ -61,27 +70,43 @@ impl Detector {
             return;
         }
         let (bad, good) = (k as f64, (n - k) as f64);
-        let weights = match self.weights {
-            Some(weights) if weights.p0.to_bits() == p0.to_bits() => weights,
-            Some(_) | None => *self.weights.insert(Weights::at(p0)),
-        };
+        if self.weights.as_ref().is_none_or(|weights| weights.p0.to_bits() != p0.to_bits()) {
+            self.weights = Some(Weights::at(p0));
+        }
+        let Some(weights) = &self.weights else { return };
         for j in 0..GRID {
             let ratio = bad * weights.bad[j] + good * weights.good[j];
             self.start[j] += ratio;
-            self.any[j] = softplus(self.any[j]) + ratio;
+            let times = match (n, k) {
+                (1, 0) => weights.one_good[j],
+                (1, _) => weights.one_bad[j],
+                _ if ratio < LN_NOTHING => 0.0,
+                _ => exp(ratio),
+            };
+            self.any[j] = ((1.0 + self.any[j]) * times).min(MOST);
         }
     }
 
     /// ln of the evidence within a watch of `ticks` ticks.
     pub(crate) fn ln_in_watch(&self, ticks: f64) -> f64 {
-        ln_add(ln_mean_exp(&self.start), ln_mean_exp(&self.any) - log(ticks)) - LN_2
+        ln_add(ln_mean_exp(&self.start), self.ln_any() - log(ticks)) - LN_2
     }
 
     /// ln of the evidence after the watch, in ticks between false alarms.
     pub(crate) fn ln_any(&self) -> f64 {
-        ln_mean_exp(&self.any)
+        log(self.any.iter().sum::<f64>() / GRID as f64)
+    }
+
+    /// What neither of the two exceeds, at a fraction of the cost.
+    pub(crate) fn ln_at_most(&self) -> f64 {
+        // The sum is never less than its last term, but the product since the start may be.
+        let start = self.start.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        start.max(self.ln_any())
     }
 }
+
+/// Below this a factor is taken to be zero: e^-45 is 3e-20, and one plus it is one.
+const LN_NOTHING: f64 = -45.0;
 
 /// Sixteen alternatives above `p0`, evenly spaced in log-odds.
 fn grid(p0: f64) -> [f64; GRID] {
@@ -109,19 +134,6 @@ fn logit(p: f64) -> f64 {
 
 fn logistic(x: f64) -> f64 {
     1.0 / (1.0 + exp(-x))
-}
-
-/// ln(1 + e^x)
-fn softplus(x: f64) -> f64 {
-    // Beyond this the one no longer shows in the sum,
-    if x > 40.0 {
-        return x;
-    }
-    // and below this the rest does not.
-    if x < -40.0 {
-        return 0.0;
-    }
-    if x > 0.0 { x + log1p(exp(-x)) } else { log1p(exp(x)) }
 }
 
 /// ln(e^a + e^b)

@@ -154,7 +154,7 @@ impl Judge {
     }
 
     fn find_crashes(&self, policy: &Policy) -> Finding {
-        if !self.crashes.reaches(self.horizon, self.crashes_limits(policy)) {
+        if self.crashes.ln_requests(self.horizon) < self.crashes_limit(policy) {
             return Finding::Nothing;
         }
         Finding::from_blame(Breach::Crashes, self.rests.blame_crashes())

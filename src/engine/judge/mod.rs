@@ -184,7 +184,7 @@ impl Judge {
             let control = beside.map(|c| Share { n: c.routed, k: c.watched[*at] });
             stream.weigh(&Sample { of, control, ..Sample::default() }, ratio);
         }
-        self.meters.weigh(pooled);
+        self.meters.weigh(pooled, parts.len());
         let known = self.known();
         let all: Vec<&Stream> = self.latencies.iter().map(|(_, stream)| stream).collect();
         let streams = (&self.errors, all.as_slice());
@@ -305,7 +305,7 @@ impl Judge {
         let mut all = self.main_evidence(policy);
         let limits = self.statuses_limits(policy);
         all.extend(self.statuses.iter().map(|(_, s)| s.evidence(self.horizon, limits)));
-        all.push(self.crashes.evidence(self.horizon, self.crashes_limits(policy)));
+        all.push(self.crashes.evidence_of_one_level(self.horizon, self.crashes_limit(policy)));
         all.extend(self.meters.evidence(self.horizon, self.resources_limit(policy)));
         all.extend(self.routes.farthest(self.horizon, self.routes_limits(policy)));
         all
@@ -322,7 +322,8 @@ impl Judge {
     fn minor_evidence(&self, policy: &Policy) -> Vec<(&Stream, StreamEvidence)> {
         let limits = self.statuses_limits(policy);
         let statuses = self.statuses.iter().map(|(_, s)| (s, s.evidence(self.horizon, limits)));
-        let crashes = (&self.crashes, self.crashes.evidence(self.horizon, self.crashes_limits(policy)));
+        let crashes =
+            (&self.crashes, self.crashes.evidence_of_one_level(self.horizon, self.crashes_limit(policy)));
         let meters = self.meters.streams().zip(self.meters.evidence(self.horizon, self.resources_limit(policy)));
         let routes = self.routes.doubtful(self.horizon, self.routes_limits(policy));
         statuses.chain([crashes]).chain(meters).chain(routes).collect()
@@ -376,9 +377,8 @@ impl Judge {
     }
 
     /// A tick with a crash is an event and a tick at once: one level.
-    fn crashes_limits(&self, policy: &Policy) -> Limits {
-        let limit = self.ln_limit(policy, CRASHES_SHARE);
-        Limits { requests: limit, ticks: f64::NEG_INFINITY }
+    fn crashes_limit(&self, policy: &Policy) -> f64 {
+        self.ln_limit(policy, CRASHES_SHARE)
     }
 
     fn resources_limit(&self, policy: &Policy) -> f64 {

@@ -38,8 +38,8 @@ const WARM: f64 = 1.25;
 const COLD_BY_CHANCE: f64 = 1e-4;
 /// A learnt warm-up is no longer than this.
 pub(crate) const WARM_UP_MAX: Duration = Duration::from_secs(300);
-/// Without a history of crashes one in half an hour is allowed for, in crashed ticks of all ticks.
-const CRASHED_TICKS_MIN: f64 = 1.0 / 360.0;
+/// Without a history of crashes one in two hours is allowed for, in crashed ticks of all ticks.
+const CRASHED_TICKS_MIN: f64 = 1.0 / 1440.0;
 /// The latency streams in the order of [`QUANTILES`].
 pub(crate) const LATENCIES: [StreamName; QUANTILES.len()] =
     [StreamName::LatencyP50, StreamName::LatencyP90, StreamName::LatencyP95, StreamName::LatencyP99];

@@ -118,7 +118,7 @@ impl Routes {
         horizon: Horizon,
         limits: (Limits, Limits),
     ) -> impl Iterator<Item = (&Stream, StreamEvidence)> {
-        let all = self.all(limits).filter(move |(s, _)| s.ln_ticks(horizon) >= LN_DOUBTFUL);
+        let all = self.all(limits).filter(move |(s, _)| s.may_have_come(LN_DOUBTFUL));
         all.map(move |(stream, limits)| (stream, stream.evidence(horizon, limits)))
     }
 

@@ -265,8 +265,15 @@ impl Stream {
 
     /// Whether both levels have reached their limits.
     pub(crate) fn reaches(&self, horizon: Horizon, limits: Limits) -> bool {
-        self.ln_requests(horizon) >= limits.requests
+        // Most streams have come nowhere near, and there are many.
+        self.by_tick.ln_at_most() >= limits.ticks
+            && self.ln_requests(horizon) >= limits.requests
             && self.ln_ticks(horizon) >= limits.ticks + self.ticks_surcharge()
+    }
+
+    /// Whether the tick level has come so far, or might have.
+    pub(crate) fn may_have_come(&self, ln: f64) -> bool {
+        self.by_tick.ln_at_most() >= ln
     }
 
     /// Whether the bad events concentrate on the judged release; true where no other runs beside it.
@@ -325,6 +332,13 @@ impl Stream {
         (n > 0).then(|| ((share - usual) / room).max(0.0))
     }
 
+    /// The evidence of a stream whose events are ticks or minutes themselves: one level is both.
+    pub(crate) fn evidence_of_one_level(&self, horizon: Horizon, ln_limit: f64) -> StreamEvidence {
+        let mut evidence = self.evidence(horizon, Limits { requests: ln_limit, ticks: ln_limit });
+        evidence.ln_ticks = evidence.ln_requests;
+        evidence
+    }
+
     pub(crate) fn evidence(&self, horizon: Horizon, limits: Limits) -> StreamEvidence {
         let Share { n, k } = self.sum(RECENT_TICKS);
         let share = (n > 0).then(|| k as f64 / n as f64);
@@ -355,8 +369,8 @@ mod tests {
 
     #[test]
     fn a_bad_tick_is_the_same_with_and_without_the_search() {
-        for usual in [0.0005, 0.01, 0.3] {
-            let p0 = (2.0 * usual).max(usual + 0.003);
+        for usual in [0.0005_f64, 0.01, 0.3] {
+            let p0 = f64::max(2.0 * usual, usual + 0.003);
             let null = Null {
                 name: StreamName::Errors,
                 route: None,

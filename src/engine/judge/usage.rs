@@ -8,7 +8,7 @@
 //! little. Where more is asked of the app than of the baseline, the limit grows in proportion.
 
 use crate::engine::baseline::{Baseline, Usage};
-use crate::engine::judge::stream::{Horizon, Limits, Null, Sample, Share, Stream};
+use crate::engine::judge::stream::{Horizon, Null, Sample, Share, Stream};
 use crate::engine::policy::Policy;
 use crate::engine::tick::{Resources, TICK, Tick};
 use crate::engine::verdict::{StreamEvidence, StreamName};
@@ -111,10 +111,11 @@ impl Meters {
         Self { meters: meters.collect(), ticks: 0, judged: 0, usual_rate }
     }
 
-    /// Adds a tick's samples; at the end of a minute they are weighed.
-    pub(crate) fn weigh(&mut self, tick: &Tick) {
+    /// Adds the samples of a tick of so many replicas; at the end of a minute they are weighed.
+    pub(crate) fn weigh(&mut self, tick: &Tick, replicas: usize) {
         self.ticks += 1;
-        self.judged += tick.judged;
+        // What is used is what one replica uses, so what is asked is what one replica is asked.
+        self.judged += tick.judged / replicas.max(1) as u64;
         for meter in &mut self.meters {
             if let Some(value) = meter.kind.value(&tick.resources) {
                 meter.sum = meter.sum.saturating_add(value);
@@ -158,12 +159,6 @@ impl Meters {
     }
 
     pub(crate) fn evidence(&self, horizon: Horizon, ln_limit: f64) -> impl Iterator<Item = StreamEvidence> {
-        let limits = Limits { requests: ln_limit, ticks: ln_limit };
-        self.meters.iter().map(move |meter| {
-            let mut evidence = meter.stream.evidence(horizon, limits);
-            // One level only: the minute is both.
-            evidence.ln_ticks = evidence.ln_requests;
-            evidence
-        })
+        self.meters.iter().map(move |meter| meter.stream.evidence_of_one_level(horizon, ln_limit))
     }
 }

@@ -9,7 +9,7 @@ use crate::offline::judge::rounds::Recording;
 
 /// The baseline of a recording: its replicas are pooled tick by tick, as those of the candidate will be; t is the app's
 /// age. Stalled ticks teach nothing.
-pub(super) fn baseline(recording: &Recording) -> Baseline {
+pub fn baseline(recording: &Recording) -> Baseline {
     let origin = Time::default();
     let release = Release::new("baseline").expect("the name is visible ASCII");
     let start = recording.rounds.first().map_or(0, |round| round.millis);

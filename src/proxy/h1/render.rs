@@ -167,11 +167,14 @@ fn without_cookie(line: &Line<'_>, name: &str, out: &mut Vec<u8>) {
     let Some(first) = kept.next() else { return };
     out.extend_from_slice(line.field.name);
     out.extend_from_slice(b": ");
+    let value = out.len();
     out.extend_from_slice(first.trim_ascii_start());
     for pair in kept {
         out.push(b';');
         out.extend_from_slice(pair);
     }
+    // Blanks that stood before a cookie of ours are the value's end now, and belong to no value.
+    out.truncate(value + out[value..].trim_ascii_end().len());
     out.extend_from_slice(b"\r\n");
 }
 

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::stage::event::{Addresses, AgentExit, StageEvent};
 use crate::stage::platform::{Platform, Reserved, Status};
+use crate::stage::port::Port;
 use crate::stage::process::{Heard, Launch, Next, Process};
 
 /// An order to a deployment's keeper.
@@ -68,12 +69,14 @@ pub(crate) struct Keeper {
     id: String,
     orders: mpsc::Receiver<Order>,
     phase: watch::Sender<Phase>,
+    /// The app's, through all its starts.
+    _port: Port,
 }
 
 impl Keeper {
-    pub(super) fn new(platform: Arc<Platform>, launch: Launch, reserved: Reserved) -> Self {
+    pub(super) fn new(platform: Arc<Platform>, launch: Launch, reserved: Reserved, port: Port) -> Self {
         let Reserved { id, orders, phase } = reserved;
-        Self { platform, launch, id, orders, phase }
+        Self { platform, launch, id, orders, phase, _port: port }
     }
 
     /// Runs until the agent has ended for good.

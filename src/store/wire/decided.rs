@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::baseline::BaselineSummary;
 use crate::engine::record::{Decided, Decision, Progress, Reason};
 use crate::store::wire::PauseDoc;
+use crate::store::wire::diagnosis::{DiagnosisDoc, WatchPointDoc};
 use crate::store::wire::policy::PolicyDoc;
 use crate::store::wire::text::{Figure, IdText, ReleaseText, TimeText};
 use crate::store::wire::verdict::{EvidenceDoc, VerdictDoc};
@@ -20,6 +21,12 @@ pub struct DecidedDoc {
     pub target: Option<ReleaseText>,
     /// The verdict.
     pub verdict: VerdictDoc,
+    /// Whose fault it is.
+    #[serde(default)]
+    pub diagnosis: Option<DiagnosisDoc>,
+    /// After which fact of which watch.
+    #[serde(default)]
+    pub point: Option<WatchPointDoc>,
     /// The evidence at that moment.
     pub evidence: Vec<EvidenceDoc>,
     /// What it was weighed against.
@@ -61,6 +68,11 @@ pub enum ReasonDoc {
     SeveralReplicas { replicas: u32 },
     ActedBefore { record: IdText },
     NotRecorded,
+    Blamed,
+    NotBlamed,
+    Holding { until: TimeText },
+    HoldEndedYoung,
+    HoldEndedOld,
 }
 
 /// How far an act has come: `{"progress":"succeeded","at":…,"detail":…}`.
@@ -100,6 +112,18 @@ pub struct BaselineSummaryDoc {
     pub p95_us: Option<u64>,
     /// 99th percentile.
     pub p99_us: Option<u64>,
+    /// Median of the processor time used, in thousandths of a processor.
+    #[serde(default)]
+    pub cpu_millicores: Option<u64>,
+    /// 95th percentile of the memory held.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// 95th percentile of the file descriptors open.
+    #[serde(default)]
+    pub descriptors: Option<u64>,
+    /// Each dependency's median latency in microseconds.
+    #[serde(default)]
+    pub probes: Vec<(String, Option<u64>)>,
 }
 
 impl From<&Decided> for DecidedDoc {
@@ -112,6 +136,8 @@ impl From<&Decided> for DecidedDoc {
             reasons: d.reasons.iter().map(ReasonDoc::from).collect(),
             target: d.target.clone().map(ReleaseText),
             verdict: (&d.verdict).into(),
+            diagnosis: d.diagnosis.as_ref().map(DiagnosisDoc::from),
+            point: d.point.as_ref().map(WatchPointDoc::from),
             evidence: d.evidence.iter().map(EvidenceDoc::from).collect(),
             baseline: d.baseline.as_ref().map(BaselineSummaryDoc::from),
             ready_at: d.ready_at.map(TimeText),
@@ -131,6 +157,8 @@ impl From<DecidedDoc> for Decided {
             reasons: doc.reasons.into_iter().map(Reason::from).collect(),
             target: doc.target.map(|r| r.0),
             verdict: doc.verdict.into(),
+            diagnosis: doc.diagnosis.map(Into::into),
+            point: doc.point.map(Into::into),
             evidence: doc.evidence.into_iter().map(Into::into).collect(),
             baseline: doc.baseline.map(Into::into),
             ready_at: doc.ready_at.map(|t| t.0),
@@ -157,6 +185,11 @@ impl From<&Reason> for ReasonDoc {
             Reason::SeveralReplicas { replicas } => Self::SeveralReplicas { replicas: *replicas },
             Reason::ActedBefore { record } => Self::ActedBefore { record: IdText(record.clone()) },
             Reason::NotRecorded => Self::NotRecorded,
+            Reason::Blamed => Self::Blamed,
+            Reason::NotBlamed => Self::NotBlamed,
+            Reason::Holding { until } => Self::Holding { until: TimeText(*until) },
+            Reason::HoldEndedYoung => Self::HoldEndedYoung,
+            Reason::HoldEndedOld => Self::HoldEndedOld,
         }
     }
 }
@@ -178,6 +211,11 @@ impl From<ReasonDoc> for Reason {
             ReasonDoc::SeveralReplicas { replicas } => Self::SeveralReplicas { replicas },
             ReasonDoc::ActedBefore { record } => Self::ActedBefore { record: record.0 },
             ReasonDoc::NotRecorded => Self::NotRecorded,
+            ReasonDoc::Blamed => Self::Blamed,
+            ReasonDoc::NotBlamed => Self::NotBlamed,
+            ReasonDoc::Holding { until } => Self::Holding { until: until.0 },
+            ReasonDoc::HoldEndedYoung => Self::HoldEndedYoung,
+            ReasonDoc::HoldEndedOld => Self::HoldEndedOld,
         }
     }
 }
@@ -223,6 +261,10 @@ impl From<&BaselineSummary> for BaselineSummaryDoc {
             p90_us: b.p90_us,
             p95_us: b.p95_us,
             p99_us: b.p99_us,
+            cpu_millicores: b.cpu_millicores,
+            memory_bytes: b.memory_bytes,
+            descriptors: b.descriptors,
+            probes: b.probes.iter().map(|(name, us)| (name.to_string(), *us)).collect(),
         }
     }
 }
@@ -240,6 +282,10 @@ impl From<BaselineSummaryDoc> for BaselineSummary {
             p90_us: doc.p90_us,
             p95_us: doc.p95_us,
             p99_us: doc.p99_us,
+            cpu_millicores: doc.cpu_millicores,
+            memory_bytes: doc.memory_bytes,
+            descriptors: doc.descriptors,
+            probes: doc.probes.into_iter().map(|(name, us)| (name.into(), us)).collect(),
         }
     }
 }

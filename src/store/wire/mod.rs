@@ -8,6 +8,7 @@
 //! Every engine value comes back from its JSON equal, to the last bit. It knows no database.
 
 pub mod decided;
+pub mod diagnosis;
 pub mod policy;
 pub mod text;
 pub mod verdict;
@@ -18,9 +19,10 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::memory::{ReleaseMemory, Standing};
-use crate::engine::record::{Exit, Happening, Pause, Record};
-use crate::store::wire::decided::DecidedDoc;
-use crate::store::wire::text::{DurationText, IdText, ReleaseText, TimeText};
+use crate::engine::record::{Exit, Happening, PassedBy, Pause, Record};
+use crate::store::wire::decided::{BaselineSummaryDoc, DecidedDoc};
+use crate::store::wire::diagnosis::{DiagnosisDoc, WatchPointDoc};
+use crate::store::wire::text::{DurationText, Figure, IdText, ReleaseText, TimeText};
 use crate::store::wire::verdict::VerdictDoc;
 
 /// A record.
@@ -63,11 +65,22 @@ pub enum HappeningDoc {
         from: VerdictDoc,
         /// What it is.
         to: VerdictDoc,
+        /// After which fact of which watch.
+        #[serde(default)]
+        point: Option<WatchPointDoc>,
+    },
+    /// The diagnosis changed.
+    Diagnosed {
+        /// Whose fault it is that something is wrong; `null`: nothing is wrong any more.
+        whose: Option<DiagnosisDoc>,
     },
     /// The watch passed.
     WatchPassed {
         /// Requests judged in it.
         requests: u64,
+        /// By what.
+        #[serde(default)]
+        by: PassedByDoc,
     },
     /// A person paused acting.
     Paused(PauseDoc),
@@ -88,10 +101,42 @@ impl HappeningDoc {
             Self::Ready => "ready",
             Self::Exited { .. } => "exited",
             Self::VerdictChanged { .. } => "verdict_changed",
+            Self::Diagnosed { .. } => "diagnosed",
             Self::WatchPassed { .. } => "watch_passed",
             Self::Paused(_) => "paused",
             Self::Resumed { .. } => "resumed",
             Self::Decided(_) => "decided",
+        }
+    }
+}
+
+/// By what a watch was passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each variant is the engine's of the same name")]
+pub enum PassedByDoc {
+    Proof,
+    #[default]
+    NotContradicted,
+    TimeCap,
+}
+
+impl From<PassedBy> for PassedByDoc {
+    fn from(by: PassedBy) -> Self {
+        match by {
+            PassedBy::Proof => Self::Proof,
+            PassedBy::NotContradicted => Self::NotContradicted,
+            PassedBy::TimeCap => Self::TimeCap,
+        }
+    }
+}
+
+impl From<PassedByDoc> for PassedBy {
+    fn from(doc: PassedByDoc) -> Self {
+        match doc {
+            PassedByDoc::Proof => Self::Proof,
+            PassedByDoc::NotContradicted => Self::NotContradicted,
+            PassedByDoc::TimeCap => Self::TimeCap,
         }
     }
 }
@@ -140,6 +185,12 @@ pub struct ReleaseDoc {
     pub crashes: Vec<TimeText>,
     /// The rollback that put it back.
     pub put_back_by: Option<IdText>,
+    /// What it has shown itself, in figures.
+    #[serde(default)]
+    pub figures: Option<Box<BaselineSummaryDoc>>,
+    /// Its health score, 0 to 1.
+    #[serde(default)]
+    pub score: Option<Figure>,
 }
 
 impl From<&Record> for RecordDoc {
@@ -166,10 +217,17 @@ impl From<&Happening> for HappeningDoc {
             Happening::Started { known } => Self::Started { known: *known },
             Happening::Ready => Self::Ready,
             Happening::Exited(exit) => Self::Exited { code: exit.code, signal: exit.signal },
-            Happening::VerdictChanged { from, to } => {
-                Self::VerdictChanged { from: from.into(), to: to.into() }
+            Happening::VerdictChanged { from, to, point } => Self::VerdictChanged {
+                from: from.into(),
+                to: to.into(),
+                point: point.as_ref().map(WatchPointDoc::from),
+            },
+            Happening::Diagnosed(whose) => {
+                Self::Diagnosed { whose: whose.as_ref().map(DiagnosisDoc::from) }
             }
-            Happening::WatchPassed { requests } => Self::WatchPassed { requests: *requests },
+            Happening::WatchPassed { requests, by } => {
+                Self::WatchPassed { requests: *requests, by: (*by).into() }
+            }
             Happening::Paused(pause) => Self::Paused(pause.into()),
             Happening::Resumed { by } => Self::Resumed { by: by.clone() },
             Happening::Decided(decided) => Self::Decided(Box::new(decided.as_ref().into())),
@@ -183,10 +241,11 @@ impl From<HappeningDoc> for Happening {
             HappeningDoc::Started { known } => Self::Started { known },
             HappeningDoc::Ready => Self::Ready,
             HappeningDoc::Exited { code, signal } => Self::Exited(Exit { code, signal }),
-            HappeningDoc::VerdictChanged { from, to } => {
-                Self::VerdictChanged { from: from.into(), to: to.into() }
+            HappeningDoc::VerdictChanged { from, to, point } => {
+                Self::VerdictChanged { from: from.into(), to: to.into(), point: point.map(Into::into) }
             }
-            HappeningDoc::WatchPassed { requests } => Self::WatchPassed { requests },
+            HappeningDoc::Diagnosed { whose } => Self::Diagnosed(whose.map(Into::into)),
+            HappeningDoc::WatchPassed { requests, by } => Self::WatchPassed { requests, by: by.into() },
             HappeningDoc::Paused(pause) => Self::Paused(pause.into()),
             HappeningDoc::Resumed { by } => Self::Resumed { by },
             HappeningDoc::Decided(decided) => Self::Decided(Box::new((*decided).into())),
@@ -226,6 +285,8 @@ impl From<&ReleaseMemory> for ReleaseDoc {
             judged_requests: memory.judged_requests,
             crashes: memory.crashes.iter().copied().map(TimeText).collect(),
             put_back_by: memory.put_back_by.clone().map(IdText),
+            figures: memory.figures.as_deref().map(|f| Box::new(f.into())),
+            score: memory.score.map(Figure),
         }
     }
 }
@@ -245,6 +306,8 @@ impl From<ReleaseDoc> for ReleaseMemory {
             judged_requests: doc.judged_requests,
             crashes: doc.crashes.into_iter().map(|t| t.0).collect(),
             put_back_by: doc.put_back_by.map(|id| id.0),
+            figures: doc.figures.map(|f| Box::new((*f).into())),
+            score: doc.score.map(|f| f.0),
         }
     }
 }

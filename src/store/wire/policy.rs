@@ -18,7 +18,9 @@ pub enum ModeDoc {
 }
 
 /// Every threshold, by the engine's names.
+/// What an older record does not name is at its default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 #[expect(missing_docs, reason = "each field is the engine's of the same name")]
 pub struct PolicyDoc {
     pub mode: ModeDoc,
@@ -31,6 +33,17 @@ pub struct PolicyDoc {
     pub error_ratio: Figure,
     pub error_floor: Figure,
     pub latency_ratio: Figure,
+    pub judge_routes: bool,
+    pub judge_statuses: bool,
+    pub status_ratio: Figure,
+    pub status_floor: Figure,
+    pub judge_resources: bool,
+    pub resource_ratio: Figure,
+    pub control_ratio: Figure,
+    pub probe_floor: Figure,
+    pub probe_ratio: Figure,
+    pub hold: DurationText,
+    pub hold_blames_until: DurationText,
     pub baseline_requests_min: u64,
     pub known_good_requests: u64,
     pub watch_max: DurationText,
@@ -44,6 +57,12 @@ pub struct PolicyDoc {
     pub verify: DurationText,
     pub act_after_watch: bool,
     pub replicas: u32,
+}
+
+impl Default for PolicyDoc {
+    fn default() -> Self {
+        Self::from(&Policy::default())
+    }
 }
 
 impl From<Mode> for ModeDoc {
@@ -79,6 +98,17 @@ impl From<&Policy> for PolicyDoc {
             error_ratio: Figure(p.error_ratio),
             error_floor: Figure(p.error_floor),
             latency_ratio: Figure(p.latency_ratio),
+            judge_routes: p.judge_routes,
+            judge_statuses: p.judge_statuses,
+            status_ratio: Figure(p.status_ratio),
+            status_floor: Figure(p.status_floor),
+            judge_resources: p.judge_resources,
+            resource_ratio: Figure(p.resource_ratio),
+            control_ratio: Figure(p.control_ratio),
+            probe_floor: Figure(p.probe_floor),
+            probe_ratio: Figure(p.probe_ratio),
+            hold: DurationText(p.hold),
+            hold_blames_until: DurationText(p.hold_blames_until),
             baseline_requests_min: p.baseline_requests_min,
             known_good_requests: p.known_good_requests,
             watch_max: DurationText(p.watch_max),
@@ -109,6 +139,17 @@ impl From<PolicyDoc> for Policy {
             error_ratio: doc.error_ratio.0,
             error_floor: doc.error_floor.0,
             latency_ratio: doc.latency_ratio.0,
+            judge_routes: doc.judge_routes,
+            judge_statuses: doc.judge_statuses,
+            status_ratio: doc.status_ratio.0,
+            status_floor: doc.status_floor.0,
+            judge_resources: doc.judge_resources,
+            resource_ratio: doc.resource_ratio.0,
+            control_ratio: doc.control_ratio.0,
+            probe_floor: doc.probe_floor.0,
+            probe_ratio: doc.probe_ratio.0,
+            hold: doc.hold.0,
+            hold_blames_until: doc.hold_blames_until.0,
             baseline_requests_min: doc.baseline_requests_min,
             known_good_requests: doc.known_good_requests,
             watch_max: doc.watch_max.0,

@@ -59,6 +59,8 @@ pub enum UndecidedDoc {
     NoTraffic,
     /// The evidence does not reach either way.
     Gathering,
+    /// Worse than the baseline allows, but so is the stable release beside it.
+    Shared,
 }
 
 /// What was passed, by the engine's own label.
@@ -70,6 +72,30 @@ pub enum BreachDoc {
     /// The latency streams' joint limit.
     Latency {
         /// The stream that carried most of it.
+        stream: StreamDoc,
+    },
+    /// A route's error stream.
+    RouteErrors {
+        /// Which route.
+        route: String,
+    },
+    /// A route's latency stream.
+    RouteLatency {
+        /// Which stream.
+        stream: StreamDoc,
+        /// Which route.
+        route: String,
+    },
+    /// The share of one status.
+    Status {
+        /// Which status.
+        status: u16,
+    },
+    /// Far more crashes than there used to be.
+    Crashes,
+    /// Far more use of a resource.
+    Resource {
+        /// Which resource.
         stream: StreamDoc,
     },
     /// The catastrophe rule, by failures.
@@ -94,9 +120,30 @@ pub enum StreamDoc {
     /// Slower than the 90th percentile allows.
     #[serde(rename = "latency_p90")]
     LatencyP90,
+    /// Slower than the 95th percentile allows.
+    #[serde(rename = "latency_p95")]
+    LatencyP95,
     /// Slower than the 99th percentile allows.
     #[serde(rename = "latency_p99")]
     LatencyP99,
+    /// Failed requests of one route.
+    RouteErrors,
+    /// Slower than the route's median allows.
+    #[serde(rename = "route_p50")]
+    RouteP50,
+    /// Slower than the route's 95th percentile allows.
+    #[serde(rename = "route_p95")]
+    RouteP95,
+    /// Answers with this status.
+    Status(u16),
+    /// Crashes.
+    Crashes,
+    /// Processor time.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// Open file descriptors.
+    Descriptors,
 }
 
 /// How far a stream's evidence has come. `baseline`, `limit` and `recent_value` are shares from 0 to 1 in the error
@@ -105,6 +152,9 @@ pub enum StreamDoc {
 pub struct EvidenceDoc {
     /// Which stream.
     pub stream: StreamDoc,
+    /// The route of a route's stream.
+    #[serde(default)]
+    pub route: Option<String>,
     /// The baseline's own figure.
     pub baseline: Figure,
     /// The guard band's edge.
@@ -127,6 +177,9 @@ pub struct EvidenceDoc {
     pub ln_ticks: Figure,
     /// What it must reach.
     pub ln_ticks_limit: Figure,
+    /// Logarithm of the evidence that bad requests concentrate on this release; where a stable one runs beside it.
+    #[serde(default)]
+    pub ln_attribution: Option<Figure>,
 }
 
 impl From<&Verdict> for VerdictDoc {
@@ -148,6 +201,7 @@ impl From<&Verdict> for VerdictDoc {
                 }
                 Undecided::NoTraffic => UndecidedDoc::NoTraffic,
                 Undecided::Gathering => UndecidedDoc::Gathering,
+                Undecided::Shared => UndecidedDoc::Shared,
             }),
             Verdict::Healthy => Self::Healthy,
             Verdict::Degraded { breach, since } => {
@@ -174,6 +228,7 @@ impl From<VerdictDoc> for Verdict {
                 }
                 UndecidedDoc::NoTraffic => Undecided::NoTraffic,
                 UndecidedDoc::Gathering => Undecided::Gathering,
+                UndecidedDoc::Shared => Undecided::Shared,
             }),
             VerdictDoc::Healthy => Self::Healthy,
             VerdictDoc::Degraded { breach, since } => {
@@ -188,6 +243,15 @@ impl From<&Breach> for BreachDoc {
         match breach {
             Breach::Errors => Self::Errors,
             Breach::Latency(stream) => Self::Latency { stream: (*stream).into() },
+            Breach::Route { stream: StreamName::RouteErrors, route } => {
+                Self::RouteErrors { route: route.to_string() }
+            }
+            Breach::Route { stream, route } => {
+                Self::RouteLatency { stream: (*stream).into(), route: route.to_string() }
+            }
+            Breach::Status(status) => Self::Status { status: *status },
+            Breach::Crashes => Self::Crashes,
+            Breach::Resource(stream) => Self::Resource { stream: (*stream).into() },
             Breach::Catastrophe(Arm::Errors) => Self::CatastropheErrors,
             Breach::Catastrophe(Arm::Latency) => Self::CatastropheLatency,
             Breach::Catastrophe(Arm::Hang) => Self::CatastropheHang,
@@ -201,6 +265,15 @@ impl From<BreachDoc> for Breach {
         match doc {
             BreachDoc::Errors => Self::Errors,
             BreachDoc::Latency { stream } => Self::Latency(stream.into()),
+            BreachDoc::RouteErrors { route } => {
+                Self::Route { stream: StreamName::RouteErrors, route: route.into() }
+            }
+            BreachDoc::RouteLatency { stream, route } => {
+                Self::Route { stream: stream.into(), route: route.into() }
+            }
+            BreachDoc::Status { status } => Self::Status(status),
+            BreachDoc::Crashes => Self::Crashes,
+            BreachDoc::Resource { stream } => Self::Resource(stream.into()),
             BreachDoc::CatastropheErrors => Self::Catastrophe(Arm::Errors),
             BreachDoc::CatastropheLatency => Self::Catastrophe(Arm::Latency),
             BreachDoc::CatastropheHang => Self::Catastrophe(Arm::Hang),
@@ -215,7 +288,16 @@ impl From<StreamName> for StreamDoc {
             StreamName::Errors => Self::Errors,
             StreamName::LatencyP50 => Self::LatencyP50,
             StreamName::LatencyP90 => Self::LatencyP90,
+            StreamName::LatencyP95 => Self::LatencyP95,
             StreamName::LatencyP99 => Self::LatencyP99,
+            StreamName::RouteErrors => Self::RouteErrors,
+            StreamName::RouteP50 => Self::RouteP50,
+            StreamName::RouteP95 => Self::RouteP95,
+            StreamName::Status(status) => Self::Status(status),
+            StreamName::Crashes => Self::Crashes,
+            StreamName::Cpu => Self::Cpu,
+            StreamName::Memory => Self::Memory,
+            StreamName::Descriptors => Self::Descriptors,
         }
     }
 }
@@ -226,7 +308,16 @@ impl From<StreamDoc> for StreamName {
             StreamDoc::Errors => Self::Errors,
             StreamDoc::LatencyP50 => Self::LatencyP50,
             StreamDoc::LatencyP90 => Self::LatencyP90,
+            StreamDoc::LatencyP95 => Self::LatencyP95,
             StreamDoc::LatencyP99 => Self::LatencyP99,
+            StreamDoc::RouteErrors => Self::RouteErrors,
+            StreamDoc::RouteP50 => Self::RouteP50,
+            StreamDoc::RouteP95 => Self::RouteP95,
+            StreamDoc::Status(status) => Self::Status(status),
+            StreamDoc::Crashes => Self::Crashes,
+            StreamDoc::Cpu => Self::Cpu,
+            StreamDoc::Memory => Self::Memory,
+            StreamDoc::Descriptors => Self::Descriptors,
         }
     }
 }
@@ -235,6 +326,7 @@ impl From<&StreamEvidence> for EvidenceDoc {
     fn from(e: &StreamEvidence) -> Self {
         Self {
             stream: e.name.into(),
+            route: e.route.as_ref().map(ToString::to_string),
             baseline: Figure(e.baseline),
             limit: Figure(e.limit),
             p0: Figure(e.p0),
@@ -246,6 +338,7 @@ impl From<&StreamEvidence> for EvidenceDoc {
             ln_requests_limit: Figure(e.ln_requests_limit),
             ln_ticks: Figure(e.ln_ticks),
             ln_ticks_limit: Figure(e.ln_ticks_limit),
+            ln_attribution: e.ln_attribution.map(Figure),
         }
     }
 }
@@ -254,6 +347,7 @@ impl From<EvidenceDoc> for StreamEvidence {
     fn from(doc: EvidenceDoc) -> Self {
         Self {
             name: doc.stream.into(),
+            route: doc.route.map(Into::into),
             baseline: doc.baseline.0,
             limit: doc.limit.0,
             p0: doc.p0.0,
@@ -265,6 +359,7 @@ impl From<EvidenceDoc> for StreamEvidence {
             ln_requests_limit: doc.ln_requests_limit.0,
             ln_ticks: doc.ln_ticks.0,
             ln_ticks_limit: doc.ln_ticks_limit.0,
+            ln_attribution: doc.ln_attribution.map(|f| f.0),
         }
     }
 }

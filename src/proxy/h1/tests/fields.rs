@@ -255,3 +255,21 @@ fn a_cookie_is_found_in_any_line_and_can_be_cut_out() {
     assert_eq!(sent_with(&input, &added), get(expected));
     assert_eq!(sent(&input), input);
 }
+
+#[test]
+fn a_cookie_cut_out_leaves_no_blank_at_the_lines_end() {
+    let added = Added { drop_cookie: Some("ours"), ..Added::default() };
+    for (received, expected) in [
+        ("a=1; ours=x", "Cookie: a=1\r\n"),
+        ("a=1;on: ;ours=x", "Cookie: a=1;on:\r\n"),
+        ("a=1 \t;ours=x", "Cookie: a=1\r\n"),
+        ("a=1; ; ours=x", "Cookie: a=1;\r\n"),
+        ("a=1 ; ours=x;ours=y; b=2", "Cookie: a=1 ; b=2\r\n"),
+        (" \t;ours=x", "Cookie: \r\n"),
+        ("ours=x; ours=y", ""),
+    ] {
+        let once = sent_with(get(&format!("Cookie: {received}\r\n")), &added);
+        assert_eq!(once, get(expected), "{received}");
+        assert_eq!(sent_with(&once, &added), once, "{received}");
+    }
+}
