@@ -51,25 +51,25 @@ pub use crate::engine::judge::outlook::Outlook;
 pub const JUDGED_STATUSES: [u16; 6] = [401, 403, 404, 409, 422, 429];
 
 /// The error stream's share of the false-alarm budget.
-const ERRORS_SHARE: f64 = 0.35;
+const ERRORS_SHARE: f64 = 0.38;
 /// The latency streams' share, together.
-const LATENCY_SHARE: f64 = 0.40;
+const LATENCY_SHARE: f64 = 0.43;
 /// The share of the routes' error streams, together,
-const ROUTE_ERRORS_SHARE: f64 = 0.05;
+const ROUTE_ERRORS_SHARE: f64 = 0.04;
 /// and of the routes' latency streams.
-const ROUTE_LATENCY_SHARE: f64 = 0.05;
+const ROUTE_LATENCY_SHARE: f64 = 0.04;
 /// The share of the statuses, together.
-const STATUS_SHARE: f64 = 0.04;
+const STATUS_SHARE: f64 = 0.03;
 /// The share of crashes.
 const CRASHES_SHARE: f64 = 0.02;
 /// The share of processor, memory and descriptors, together.
-const RESOURCES_SHARE: f64 = 0.03;
-// What is left, 0.06, is set aside for the catastrophe rule, which has no proof.
+const RESOURCES_SHARE: f64 = 0.02;
+// What is left, 0.04, is set aside for the catastrophe rule, which has no proof.
 
 /// The share of the tick level, for errors and for latency each.
 const TICKS_SHARE: f64 = 0.2;
 /// How the latency streams' evidence is weighted: the tail counts most.
-const LATENCY_WEIGHTS: [f64; QUANTILES.len()] = [0.2, 0.2, 0.2, 0.4];
+const LATENCY_WEIGHTS: [f64; QUANTILES.len()] = [0.15, 0.15, 0.2, 0.5];
 /// The kinds of resources.
 const RESOURCES: f64 = 3.0;
 /// How far evidence may come, as a share of its limit, before a release is doubted.

@@ -31,14 +31,19 @@ const TICK_NULL_MIN: f64 = 0.02;
 const BUSY: u64 = 100;
 /// when chance alone would bring as many bad requests in one tick of five hundred.
 const BY_CHANCE: f64 = 0.002;
-/// How much that chance may exceed what the baseline shows.
-const TICK_NULL_RATIO: f64 = 1.5;
+/// By how much that chance may exceed what the baseline shows beyond chance.
+const TICK_NULL_EXCESS: f64 = 0.5;
 /// ln 20: the mirrored test's limit.
 const LN_CLEAR: f64 = 2.995_732_273_553_991;
 /// ln 100: how clearly bad events must concentrate on the judged release.
 const LN_ATTRIBUTED: f64 = 4.605_170_185_988_092;
 /// What one more bad tick weighs at most: ln(0.95 / 0.02). A clumped baseline's stream needs that much more.
 const LN_ONE_TICK: f64 = 3.860_729_711;
+/// What evidence since the beginning weighs within a watch, at request level: a quiet service gathers it request by request,
+/// and most bad releases are bad from the start.
+const START_REQUESTS: f64 = 0.8;
+/// The same at tick level, where one tick more or less is what counts, whenever the trouble began.
+const START_TICKS: f64 = 0.5;
 /// How many requests a score's figure is pulled towards the baseline by.
 const SCORE_PRIOR: f64 = 50.0;
 
@@ -109,9 +114,10 @@ pub(crate) enum Horizon {
 }
 
 impl Horizon {
-    fn ln(self, detector: &Detector) -> f64 {
+    /// `start` is what evidence since the beginning weighs within a watch.
+    fn ln(self, detector: &Detector, start: f64) -> f64 {
         match self {
-            Self::Watch { ticks } => detector.ln_in_watch(ticks),
+            Self::Watch { ticks } => detector.ln_in_watch(ticks, start),
             Self::After => detector.ln_any(),
         }
     }
@@ -247,15 +253,18 @@ impl Stream {
         } else {
             BY_CHANCE
         };
-        TICK_NULL_MIN.max(TICK_NULL_RATIO * self.null.usual_ticks).max(by_chance).min(0.9)
+        // What chance explains needs no allowance on top of it.
+        let excess = (self.null.usual_ticks - by_chance).max(0.0);
+        let usual = self.null.usual_ticks + TICK_NULL_EXCESS * excess;
+        TICK_NULL_MIN.max(usual).max(by_chance).min(0.9)
     }
 
     pub(crate) fn ln_requests(&self, horizon: Horizon) -> f64 {
-        horizon.ln(&self.by_request)
+        horizon.ln(&self.by_request, START_REQUESTS)
     }
 
     pub(crate) fn ln_ticks(&self, horizon: Horizon) -> f64 {
-        horizon.ln(&self.by_tick)
+        horizon.ln(&self.by_tick, START_TICKS)
     }
 
     /// What the tick level needs beyond the limit: where errors come in bursts, the trouble must persist a tick longer.
@@ -278,12 +287,12 @@ impl Stream {
 
     /// Whether the bad events concentrate on the judged release; true where no other runs beside it.
     pub(crate) fn is_attributed(&self, horizon: Horizon) -> bool {
-        self.beside.as_ref().is_none_or(|beside| horizon.ln(&beside.attribution) >= LN_ATTRIBUTED)
+        self.beside.as_ref().is_none_or(|beside| horizon.ln(&beside.attribution, START_REQUESTS) >= LN_ATTRIBUTED)
     }
 
     /// Whether the stable release beside it is beyond the limit as well.
     pub(crate) fn is_shared(&self, horizon: Horizon) -> bool {
-        self.beside.as_ref().is_some_and(|beside| horizon.ln(&beside.itself) >= LN_ATTRIBUTED)
+        self.beside.as_ref().is_some_and(|beside| horizon.ln(&beside.itself, START_REQUESTS) >= LN_ATTRIBUTED)
     }
 
     pub(crate) const fn was_bad(&self) -> bool {
@@ -358,7 +367,7 @@ impl Stream {
             ln_requests_limit: limits.requests,
             ln_ticks: self.ln_ticks(horizon),
             ln_ticks_limit: limits.ticks + self.ticks_surcharge(),
-            ln_attribution: self.beside.as_ref().map(|beside| horizon.ln(&beside.attribution)),
+            ln_attribution: self.beside.as_ref().map(|beside| horizon.ln(&beside.attribution, START_REQUESTS)),
         }
     }
 }
