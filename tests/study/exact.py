@@ -5,7 +5,7 @@ the natural logarithm of the evidence within a watch of T ticks, and of the evid
 
 For one alternative chance p, a tick with k bad of n has the likelihood ratio (p/p0)^k ((1-p)/(1-p0))^(n-k). `start` is the
 product of these ratios over all ticks, `any` the Shiryaev-Roberts sum R <- (1 + R) * ratio. Both are averaged over sixteen
-alternatives, evenly in log-odds. Within the watch the evidence is 4/5 start + 1/5 any/T, after it any.
+alternatives, evenly in log-odds. Within the watch the evidence is 9/10 start + 1/10 any/T, after it any.
 
 A double is a whole number over a power of two, so all products and sums here are of whole numbers, with one denominator for
 all alternatives; nothing is rounded but the alternatives themselves and the last logarithm.
@@ -56,8 +56,8 @@ def evidence(watch_ticks, ticks):
             start[j] *= ratio
             any_[j] = (common + any_[j]) * ratio
         common *= null**k * (unit - null) ** (n - k)
-    # Four fifths for the product since the start, one fifth for the sum over all onsets.
-    in_watch = ln_quotient(4 * watch_ticks * sum(start) + sum(any_), 5 * GRID * watch_ticks * common)
+    # Nine tenths for the product since the start, one tenth for the sum over all onsets.
+    in_watch = ln_quotient(9 * watch_ticks * sum(start) + sum(any_), 10 * GRID * watch_ticks * common)
     return in_watch, ln_quotient(sum(any_), GRID * common)
 
 

@@ -51,20 +51,20 @@ pub use crate::engine::judge::outlook::Outlook;
 pub const JUDGED_STATUSES: [u16; 6] = [401, 403, 404, 409, 422, 429];
 
 /// The error stream's share of the false-alarm budget.
-const ERRORS_SHARE: f64 = 0.38;
+const ERRORS_SHARE: f64 = 0.40;
 /// The latency streams' share, together.
-const LATENCY_SHARE: f64 = 0.43;
+const LATENCY_SHARE: f64 = 0.45;
 /// The share of the routes' error streams, together,
-const ROUTE_ERRORS_SHARE: f64 = 0.04;
+const ROUTE_ERRORS_SHARE: f64 = 0.03;
 /// and of the routes' latency streams.
-const ROUTE_LATENCY_SHARE: f64 = 0.04;
+const ROUTE_LATENCY_SHARE: f64 = 0.03;
 /// The share of the statuses, together.
-const STATUS_SHARE: f64 = 0.03;
+const STATUS_SHARE: f64 = 0.02;
 /// The share of crashes.
-const CRASHES_SHARE: f64 = 0.02;
+const CRASHES_SHARE: f64 = 0.01;
 /// The share of processor, memory and descriptors, together.
-const RESOURCES_SHARE: f64 = 0.02;
-// What is left, 0.04, is set aside for the catastrophe rule, which has no proof.
+const RESOURCES_SHARE: f64 = 0.01;
+// What is left, 0.05, is set aside for the catastrophe rule, which has no proof.
 
 /// The share of the tick level, for errors and for latency each.
 const TICKS_SHARE: f64 = 0.2;

@@ -41,7 +41,7 @@ const LN_ATTRIBUTED: f64 = 4.605_170_185_988_092;
 const LN_ONE_TICK: f64 = 3.860_729_711;
 /// What evidence since the beginning weighs within a watch, at request level: a quiet service gathers it request by request,
 /// and most bad releases are bad from the start.
-const START_REQUESTS: f64 = 0.8;
+const START_REQUESTS: f64 = 0.9;
 /// The same at tick level, where one tick more or less is what counts, whenever the trouble began.
 const START_TICKS: f64 = 0.5;
 /// How many requests a score's figure is pulled towards the baseline by.
