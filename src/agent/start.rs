@@ -18,6 +18,7 @@ use crate::admin::{self, AppView, ServiceView};
 use crate::agent::control::{Control, Decider, NEWS_MAX, Setup};
 use crate::agent::life::{Agent, AppPhase, text};
 use crate::agent::restart::Restarts;
+use crate::agent::sampling::Sampling;
 use crate::agent::{Error, Job, SOCKET_FILE, fingerprint};
 use crate::clock::Clock;
 use crate::config::{Address, Config, Origin, Setting};
@@ -32,7 +33,7 @@ use crate::prober::{Readiness, Target};
 use crate::proxy::{self, Arm, LocalPages, Phase, Plan, Upstream};
 use crate::recorder::Recorder;
 use crate::store::{self, Store};
-use crate::supervisor::{self, Signals, Supervisor};
+use crate::supervisor::{self, Signals, Supervisor, Usage};
 
 /// Commands from people that wait for the loop; at the bound the admin port answers 503.
 const COMMANDS_MAX: usize = 16;
@@ -91,6 +92,7 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
         platform,
         shared: Arc::clone(&shared),
         app: Arc::clone(&view),
+        sampling: Sampling::new(clock, Usage::new(supervisor.own_children())),
         news,
         commands,
     });

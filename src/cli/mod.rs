@@ -6,8 +6,10 @@
 mod backtest;
 mod check;
 pub mod demo;
+mod detectability;
 pub mod explain;
 mod healthcheck;
+mod judge;
 mod logs;
 pub mod read;
 mod replay;
@@ -54,6 +56,10 @@ enum Command {
     Resume(read::Resume),
     /// Read the configuration, say what would run, and find every fault; changes nothing
     Check(check::CheckArgs),
+    /// Judge ticks that were recorded anywhere: a baseline and a candidate in, a verdict a tick out
+    Judge(judge::JudgeArgs),
+    /// Which faults the judge could find at this service's traffic, and how soon
+    Detectability(detectability::DetectabilityArgs),
     /// Ask the agent in this container whether it is well, for HEALTHCHECK: exit code 0 if so
     Healthcheck(healthcheck::HealthcheckArgs),
     /// The demo's own app
@@ -86,6 +92,8 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => block_on(async { told(read::pause(&args).await) }),
         Command::Resume(args) => block_on(async { told(read::resume(&args).await) }),
         Command::Check(args) => check::check(&args),
+        Command::Judge(args) => judge::judge(&args),
+        Command::Detectability(args) => detectability::detectability(&args),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),
         Command::DemoApp(args) => block_on(async { ended(demo::run_app(args).await) }),
         Command::DemoLeash(args) => ended(Err(demo::run_leash(&args))),

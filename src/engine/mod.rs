@@ -7,6 +7,7 @@
 //! **Invariant:** the engine never sees single requests. The agent hands over a [`window::Window`] each second.
 
 pub mod baseline;
+mod beginning;
 mod decide;
 pub mod diagnosis;
 pub mod history;
@@ -21,6 +22,7 @@ pub mod route;
 pub mod snapshot;
 mod step;
 mod suspicion;
+mod tally;
 pub mod tick;
 pub mod time;
 mod trial;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crate::engine::baseline::Baseline;
+use crate::engine::beginning::{choose, may_go_on, no_later_than, remember, take_up};
 use crate::engine::decide::{Situation, decide};
 use crate::engine::diagnosis::Diagnosis;
-use crate::engine::history::{FACTS_MAX, Fact, KeptFact, OpenWatch, WatchPoint, WatchStart};
+use crate::engine::history::{Fact, KeptFact, WatchPoint, WatchStart};
 use crate::engine::judge::catastrophe::is_crash_loop;
-use crate::engine::memory::{CRASHES_MAX, LastAct, Memory, RELEASES_MAX, ReleaseMemory, Standing};
+use crate::engine::memory::{CRASHES_MAX, LastAct, Memory, ReleaseMemory, Standing};
 use crate::engine::policy::Policy;
 use crate::engine::pursuit::{Pursuit, Step};
 use crate::engine::record::{
@@ -479,84 +480,6 @@ impl Engine {
         let id = self.next_id(now);
         Effect::Record(Record { id, at: now, release: self.identity.release.clone(), what })
     }
-}
-
-/// What is remembered of a release that runs from now on. A release that was rolled back and comes again is tried again
-/// from the beginning.
-fn remember(now: Time, release: &Release, known: Option<ReleaseMemory>) -> ReleaseMemory {
-    let fresh = ReleaseMemory {
-        release: release.clone(),
-        first_ready: now,
-        last_seen: now,
-        standing: Standing::OnTrial,
-        judged_for: Duration::ZERO,
-        judged_requests: 0,
-        crashes: Vec::new(),
-        put_back_by: None,
-        figures: None,
-        score: None,
-    };
-    match known {
-        Some(known) if known.standing != Standing::RolledBack => ReleaseMemory { last_seen: now, ..known },
-        Some(_) | None => fresh,
-    }
-}
-
-/// Whether the stored watch is this release's own and can be gone on with: judged by the same policy, and not so long that
-/// starting would take its time.
-fn may_go_on(open: &OpenWatch, now: Time, own: &ReleaseMemory, policy: &Policy) -> bool {
-    let start = &open.start;
-    let is_whole = open.facts.len() <= FACTS_MAX
-        && open.facts.iter().zip(1..).all(|(fact, seq)| fact.seq == seq && fact.at <= now);
-    start.release == own.release && start.first_ready == own.first_ready && start.policy == *policy && is_whole
-}
-
-/// Goes on with a watch: every fact of it is weighed again.
-fn take_up(open: &OpenWatch) -> (Trial, WatchPoint) {
-    let mut trial = open.start.trial();
-    for kept in &open.facts {
-        kept.fact.apply(kept.at, &mut trial, &open.start.policy);
-    }
-    let seq = open.facts.last().map_or(0, |fact| fact.seq);
-    (trial, WatchPoint { watch: open.start.id.clone(), seq })
-}
-
-/// After a step back of the wall clock what is remembered may lie in the future; it counts as now.
-fn no_later_than(now: Time, releases: &mut [ReleaseMemory], last_act: &mut Option<LastAct>) {
-    for release in releases {
-        release.last_seen = release.last_seen.min(now);
-        release.first_ready = release.first_ready.min(now);
-        release.crashes.retain(|&at| at <= now);
-    }
-    if let Some(act) = last_act {
-        act.at = act.at.min(now);
-    }
-}
-
-/// The baseline to freeze, and the running release's own.
-///
-/// A release that is known good is weighed against its own history, a release on trial against that of the last other
-/// release that was known good.
-fn choose(
-    now: Time,
-    own: &ReleaseMemory,
-    others: &[ReleaseMemory],
-    baselines: Vec<Baseline>,
-    policy: &Policy,
-) -> (Option<Baseline>, Baseline) {
-    debug_assert!(others.len() <= RELEASES_MAX);
-    let mine = baselines.iter().find(|b| b.release == own.release).cloned();
-    let is_good =
-        |b: &&Baseline| others.iter().any(|r| r.release == b.release && r.standing == Standing::KnownGood);
-    // A newer one that is too small to judge by does not stand in the way of an older one that is not.
-    let is_enough = |b: &Baseline| b.judged >= policy.baseline_requests_min;
-    let frozen = match own.standing {
-        Standing::KnownGood => mine.clone(),
-        Standing::OnTrial | Standing::RolledBack => {
-            baselines.iter().filter(is_good).max_by_key(|b| (is_enough(b), b.to)).cloned()
-        }
-    };
-    (frozen, mine.unwrap_or_else(|| Baseline::empty(own.release.clone(), now)))
 }
 
 fn view(pursuit: &Pursuit) -> DecisionView {

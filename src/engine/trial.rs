@@ -14,6 +14,7 @@ use crate::engine::policy::Policy;
 use crate::engine::record::{Exit, PassedBy};
 use crate::engine::snapshot::WatchView;
 use crate::engine::suspicion::Suspicion;
+use crate::engine::tally::Tally;
 use crate::engine::tick::{Round, Tick};
 use crate::engine::time::Time;
 use crate::engine::verdict::{Arm, Breach, NotJudgeable, StreamEvidence, Undecided, Verdict};
@@ -74,27 +75,6 @@ struct Lesson {
     age: Duration,
     /// It was judged, not part of the warm-up.
     is_warm: bool,
-}
-
-/// What became of the release's requests, whether or not there is anything to weigh them against. A release that fails a
-/// catastrophic share of them is never called good, however little traffic it has.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Tally {
-    judged: u64,
-    failed: u64,
-    share: f64,
-}
-
-impl Tally {
-    fn add(&mut self, tick: &Tick, policy: &Policy) {
-        self.judged += tick.judged;
-        self.failed += tick.failed;
-        self.share = policy.catastrophe_error_share;
-    }
-
-    fn is_well(&self) -> bool {
-        self.failed == 0 || (self.failed as f64) < self.share * self.judged as f64
-    }
 }
 
 impl Trial {

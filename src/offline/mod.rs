@@ -4,6 +4,8 @@
 //! and no rule of judging: those are the engine's, and what is shown to whom is the command line's.
 
 pub mod backtest;
+pub mod detectability;
+pub mod judge;
 pub mod replay;
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub struct AgentView {
     pub detail: String,
     /// The same in a sentence, where the agent gives one.
     pub why: String,
-    /// Each stream of evidence and how far it has come, 0 to 1; `latency` is its streams taken together.
+    /// Each stream of evidence (a route's with the route behind its name) and how far it has come, 0 to 1; `latency` is its streams taken together.
     pub evidence: Vec<(String, f64)>,
     /// The release is known good.
     pub known_good: bool,
@@ -83,7 +83,11 @@ fn snapshot_view(snapshot: &Value) -> AgentView {
     let joint = engine["latency_progress"].as_f64().map(|progress| ("latency".to_owned(), progress));
     let evidence = evidence.iter().map(|stream| {
         let name = ["stream", "name"].iter().find_map(|key| stream[*key].as_str()).unwrap_or("?");
-        (name.to_owned(), stream["progress"].as_f64().unwrap_or_default())
+        let name = match stream["route"].as_str() {
+            Some(route) => format!("{name} {route}"),
+            None => name.to_owned(),
+        };
+        (name, stream["progress"].as_f64().unwrap_or_default())
     });
     AgentView {
         release: label(&engine["release"]),
@@ -168,12 +172,15 @@ mod tests {
         let engine = json!({
             "release": "v2",
             "verdict": { "verdict": "degraded", "breach": "errors" },
-            "evidence": [{ "stream": "errors", "progress": 0.5 }],
+            "evidence": [
+                { "stream": "errors", "route": null, "progress": 0.5 },
+                { "stream": "route_errors", "route": "GET /cart", "progress": 0.25 },
+            ],
             "watch": { "passed": true },
         });
         let flat = snapshot_view(&engine);
         assert_eq!((flat.verdict.as_str(), flat.detail.as_str()), ("degraded", "errors"));
-        assert_eq!(flat.evidence, [("errors".to_owned(), 0.5)]);
+        assert_eq!(flat.evidence, [("errors".to_owned(), 0.5), ("route_errors GET /cart".to_owned(), 0.25)]);
         assert!(flat.known_good);
         assert_eq!(snapshot_view(&json!({ "engine": engine })), flat);
         assert_eq!(snapshot_view(&json!({})), AgentView::default());

@@ -34,6 +34,7 @@ mod signals;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod usage;
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -57,6 +58,7 @@ pub use nix::sys::signal::Signal;
 pub use crate::supervisor::app::{App, Rest, exit_code};
 pub use crate::supervisor::reaper::{OwnChild, OwnChildren, reap};
 pub use crate::supervisor::signals::{Received, Signals};
+pub use crate::supervisor::usage::Usage;
 
 /// Where a port for the app is looked for: above the well-known ones and below those that Linux gives, unless told
 /// otherwise, to whoever asks for any.

@@ -435,3 +435,34 @@ fn three_crashes_under_one_agent_are_a_crash_loop_too() {
     assert!(said.iter().any(|line| line.starts_with("60s") && line.ends_with("order v2 -> v1")), "{said:?}");
     assert_eq!(said.iter().filter(|line| line.ends_with(" ready")).count(), 4, "{said:?}");
 }
+
+#[test]
+fn a_restart_goes_on_with_the_evidence_and_a_replay_comes_to_the_same_to_the_bit() {
+    use outrigger::engine::history::replay;
+    let policy = Policy::default();
+    let kept = v1_known_good(1, &policy, Duration::from_secs(20 * 60));
+    let mut w = World::start(2, EPOCH + Duration::from_secs(7200), "v2", policy.clone(), kept);
+    w.ready();
+    w.run(Duration::from_secs(120), HEALTHY);
+    w.run(Duration::from_secs(65), Load { errors: 0.006, ..HEALTHY });
+    let before = w.engine.snapshot(w.now);
+    assert!(before.evidence.iter().any(|e| e.requests > 10_000));
+    // The agent is killed, and another one starts with what was kept.
+    let mut again = World::start(3, w.now, "v2", policy.clone(), w.kept.clone());
+    let after = again.engine.snapshot(again.now);
+    assert_eq!(after.evidence, before.evidence);
+    assert_eq!(after.score, before.score);
+    again.ready();
+    again.run(Duration::from_secs(60), Load { errors: 0.006, ..HEALTHY });
+    let watch = again.kept.memory.watch.clone().expect("a watch is kept");
+    assert_eq!(watch.start.at, EPOCH + Duration::from_secs(7200), "it is still the first one's");
+    let replayed = replay(&watch.start, &watch.facts, &policy);
+    let now = again.engine.snapshot(again.now);
+    assert_eq!(replayed.evidence, now.evidence);
+    assert_eq!(replayed.judgements.last().expect("facts were kept").1.verdict.label(), now.verdict.label());
+    // By another policy it is another watch.
+    let strict = Policy { error_ratio: 1.1, error_floor: 0.0005, ..policy };
+    assert_ne!(replay(&watch.start, &watch.facts, &strict).evidence, now.evidence);
+    let fresh = World::start(4, again.now, "v2", strict, again.kept.clone());
+    assert!(fresh.engine.snapshot(fresh.now).evidence.iter().all(|e| e.requests == 0));
+}

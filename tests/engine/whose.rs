@@ -340,3 +340,19 @@ fn a_score_is_high_in_health_and_low_in_illness() {
     let ill = judgement.score.unwrap();
     assert!(well > 0.7 && ill <= 0.5 && ill >= 0.0, "{well} {ill}");
 }
+
+#[test]
+fn watches_judged_again_and_in_pieces_come_to_the_same_to_the_bit() {
+    let run = |ill_from: u64| {
+        let mut scene = Scene::open(14);
+        let mut all = Vec::new();
+        for n in 0..80 {
+            let like = if n >= ill_from { Like { slow: 1.8, ..WELL } } else { WELL };
+            all.push(scene.round(&[like; 2], None, [calm(), calm()]));
+        }
+        (all, scene.watch.evidence())
+    };
+    let (once, again, other) = (run(50), run(50), run(51));
+    assert_eq!(once, again);
+    assert_ne!(once.1, other.1, "one tick more or less shows");
+}

@@ -21,6 +21,7 @@ const ALL: &[&str] = &[
     "agent",
     "stage",
     "ops",
+    "offline",
     "cli",
 ];
 
@@ -34,19 +35,23 @@ const LIMBS_UP: &[&str] = ALL.split_at(4).1;
 const HTTP: &[&str] = &["proxy", "prober", "peers", "platform", "notify", "admin", "stage", "cli"];
 
 /// What has a written form of its own.
-const WRITTEN: &[&str] =
-    &["config", "peers", "platform", "store", "registry", "notify", "admin", "agent", "stage", "ops", "cli"];
+const WRITTEN: &[&str] = &[
+    "config", "peers", "platform", "store", "registry", "notify", "admin", "agent", "stage", "ops",
+    "offline", "cli",
+];
 
 /// Every dependency and the rooms that may name it; `main` may name any. A dependency without a line fails.
 const DOORS: &[(&str, &[&str])] = &[
     ("anyhow", &["agent", "stage", "ops", "cli"]),
     ("arc-swap", &["proxy", "admin", "agent"]),
     ("axum", &["admin"]),
+    ("base64", &["offline"]),
     ("bytes", ABOVE_THE_ENGINE),
     ("clap", &["cli"]),
     ("fastrand", LIMBS_UP),
+    ("flate2", &["store", "offline"]),
     ("futures-util", LIMBS_UP),
-    ("hdrhistogram", &["engine", "recorder", "store", "admin", "stage"]),
+    ("hdrhistogram", &["engine", "recorder", "store", "admin", "stage", "offline"]),
     ("http", ABOVE_THE_ENGINE),
     ("http-body", HTTP),
     ("http-body-util", HTTP),

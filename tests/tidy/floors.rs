@@ -3,7 +3,7 @@
 use crate::source::{Fault, File, named};
 
 /// Where each room stands. A new line here is the kind of change that is talked over first.
-const FLOORS: [(&str, u8); 22] = [
+const FLOORS: [(&str, u8); 23] = [
     ("engine", 0),
     ("clock", 1),
     ("config", 1),
@@ -21,6 +21,7 @@ const FLOORS: [(&str, u8); 22] = [
     ("agent", 3),
     ("stage", 3),
     ("ops", 3),
+    ("offline", 3),
     ("cli", 4),
     // A list of the entry points in the other rooms.
     ("fuzz", 4),
