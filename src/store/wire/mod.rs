@@ -12,6 +12,7 @@ pub mod diagnosis;
 pub mod policy;
 pub mod text;
 pub mod verdict;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;
