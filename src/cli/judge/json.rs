@@ -177,6 +177,7 @@ fn summary_of(summary: &Summary, judging: &Judging, policy: &Policy) -> Value {
         "breach": accusation.map(|a| breach(&a.breach)),
         "rollback": summary.blamed.is_some(),
         "rollback_at": summary.blamed.as_ref().map(|a| seconds(a.t)),
+        "hold_over_at": summary.hold_over.as_ref().map(|a| seconds(a.t)),
         "passed_at": summary.passed_at.map(seconds),
         "ticks": summary.ticks,
         "last_t": seconds(summary.last_t),

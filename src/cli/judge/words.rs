@@ -7,6 +7,9 @@ use crate::engine::time::Time;
 use crate::engine::verdict::{Arm, Breach, NotJudgeable, StreamEvidence, StreamName, Undecided, Verdict};
 use crate::offline::judge::{Accusation, Summary};
 
+/// Why a release goes that is not known to be at fault.
+const SMALLER_HARM: &str = ", when the hold is over and the release still young, as the smaller harm";
+
 /// The whole, a sentence each.
 pub(super) fn summary(summary: &Summary, policy: &Policy, t: &dyn Fn(Time) -> f64) -> Vec<String> {
     let errors = summary.errors as f64 / summary.requests.max(1) as f64;
@@ -218,29 +221,29 @@ fn nearest(evidence: &[StreamEvidence]) -> Option<String> {
 
 /// What an agent would have done.
 fn done(summary: &Summary, policy: &Policy) -> String {
-    let Some(blamed) = &summary.blamed else {
-        return match summary.first_degraded {
-            Some(_) => {
-                "An agent would not put the former release back: that would not help. A person is told."
-            }
-            None => "An agent would do nothing.",
+    let (accusation, although) = match (&summary.blamed, &summary.hold_over) {
+        (Some(blamed), Some(over)) if over.t < blamed.t => (over, SMALLER_HARM),
+        (Some(blamed), _) => (blamed, ""),
+        (None, Some(over)) => (over, SMALLER_HARM),
+        (None, None) if summary.first_degraded.is_some() => {
+            return "An agent would not put the former release back: that would not help. A person is told."
+                .to_owned();
         }
-        .to_owned();
+        (None, None) => return "An agent would do nothing.".to_owned(),
     };
-    let at = age(blamed.t);
+    let at = age(accusation.t);
+    let recommend = format!("An agent would recommend a rollback at t = {at}{although}");
     match policy.mode {
         Mode::Observe => {
             format!("An agent would record that at t = {at} and do nothing: rollback.mode is observe.")
         }
-        Mode::Recommend => {
-            format!("An agent would recommend a rollback at t = {at}: rollback.mode is recommend.")
+        Mode::Recommend => format!("{recommend}: rollback.mode is recommend."),
+        Mode::Enforce if accusation.is_past_watch && !policy.act_after_watch => {
+            format!("{recommend}: the watch was over, and rollback.after_watch is off.")
         }
-        Mode::Enforce if blamed.is_past_watch && !policy.act_after_watch => format!(
-            "An agent would recommend a rollback at t = {at}: the watch was over, and rollback.after_watch is off."
-        ),
-        Mode::Enforce if policy.replicas > 1 => format!(
-            "An agent would recommend a rollback at t = {at}: with several replicas a single agent does not act."
-        ),
-        Mode::Enforce => format!("An agent would put the former release back at t = {at}."),
+        Mode::Enforce if policy.replicas > 1 => {
+            format!("{recommend}: with several replicas a single agent does not act.")
+        }
+        Mode::Enforce => format!("An agent would put the former release back at t = {at}{although}."),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::baseline::{
-    AGE_ENDS_S, Baseline, RouteBaseline, Slice, TICK_QUANTILES, age_slice, hour_of_week,
+    AGE_ENDS_S, Baseline, RouteBaseline, Slice, TICK_QUANTILES, age_slice, coarse, hour_of_week,
 };
 use crate::engine::judge::binomial;
 use crate::engine::judge::counts::{Marks, QUANTILES};
@@ -30,8 +30,8 @@ const P0_MAX: f64 = 0.9;
 const ROUTE_REQUESTS_MIN: u64 = 500;
 /// A status is judged when the baseline holds so many answers.
 const STATUS_REQUESTS_MIN: u64 = 1_000;
-/// An age or hour has a limit of its own when the baseline holds so many of its requests.
-const SLICE_REQUESTS_MIN: u64 = 500;
+/// An age or hour has a limit of its own when chance explains so rarely what the baseline holds of it.
+const SLICE_BY_CHANCE: f64 = 1e-3;
 /// A release is warm where its 90th percentile at an age is within this multiple of the overall one.
 const WARM: f64 = 1.25;
 /// and so rarely by chance.
@@ -196,28 +196,27 @@ impl Season {
         // What is long past its start is compared with all ages.
         let of_age = baseline.ages.get(age).filter(|_| age < AGE_ENDS_S.len());
         let of_hour = baseline.hours.iter().find(|(h, _)| *h == hour).map(|(_, slice)| slice);
+        let usual_errors = binomial::upper_limit(baseline.judged, baseline.failed, ERROR_MISS);
         for slice in of_age.into_iter().chain(of_hour) {
-            season.widen(slice, policy);
+            season.widen(slice, usual_errors, policy);
         }
         season
     }
 
-    fn widen(&mut self, slice: &Slice, policy: &Policy) {
-        if slice.judged >= SLICE_REQUESTS_MIN {
+    fn widen(&mut self, slice: &Slice, usual_errors: f64, policy: &Policy) {
+        // A small slice is not worse for being small: its own figures count only where chance does not explain them.
+        if binomial::upper_tail(slice.judged, usual_errors, slice.failed) < SLICE_BY_CHANCE {
             let upper = binomial::upper_limit(slice.judged, slice.failed, ERROR_MISS);
             let p0 = guard(upper, policy.error_ratio, policy.error_floor);
             self.errors_p0 = Some(self.errors_p0.unwrap_or(0.0).max(p0));
         }
-        if slice.latencies.count() < SLICE_REQUESTS_MIN {
-            return;
-        }
-        for (mark, q) in self.marks.slow.iter_mut().zip(QUANTILES) {
-            // Where a slice is too small to bound a quantile, its own figure is better than nothing: it only widens.
-            let upper = upper_quantile(&slice.latencies, q, QUANTILE_MISS).or(slice.latencies.quantile(q));
-            if let Some(upper) = upper
-                && *mark != u64::MAX
-            {
-                *mark = (*mark).max((policy.latency_ratio * upper as f64) as u64);
+        let n = slice.latencies.count();
+        for (mark, q) in self.marks.slow.iter_mut().zip(QUANTILES).filter(|(mark, _)| **mark != u64::MAX) {
+            let usual = coarse((*mark as f64 / policy.latency_ratio) as u64);
+            let is_slower =
+                binomial::upper_tail(n, 1.0 - q, slice.latencies.slower_than(usual)) < SLICE_BY_CHANCE;
+            if let Some(value) = slice.latencies.quantile(q).filter(|_| is_slower) {
+                *mark = (*mark).max((policy.latency_ratio * value as f64) as u64);
             }
         }
         self.marks.hopeless =

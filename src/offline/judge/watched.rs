@@ -116,6 +116,9 @@ pub struct Summary {
     pub first_degraded: Option<Accusation>,
     /// The first time that the candidate was to blame: here it would have been put back.
     pub blamed: Option<Accusation>,
+    /// The first time that the hold for a worse dependency was over while the candidate was young: here it would have been
+    /// put back as the smaller harm, although it is not known to be at fault.
+    pub hold_over: Option<Accusation>,
     /// When the watch was passed, in seconds.
     pub passed_at: Option<f64>,
     /// The evidence at the end.
@@ -140,6 +143,9 @@ pub struct Judging {
     errors: u64,
     first_degraded: Option<Accusation>,
     blamed: Option<Accusation>,
+    hold_over: Option<Accusation>,
+    /// Up to which t a candidate is young.
+    young_until: f64,
 }
 
 impl Judging {
@@ -150,6 +156,7 @@ impl Judging {
         let ready_at = baseline.to;
         let summary = Baseline::summary(&baseline);
         let candidate = Release::new("candidate").expect("the name is visible ASCII");
+        let young_until = policy.hold_blames_until.as_secs_f64();
         let baseline_or_none = (baseline.all_ticks > 0).then_some(baseline);
         Self {
             watch: Watch::begin(ready_at, candidate, baseline_or_none, policy),
@@ -163,6 +170,8 @@ impl Judging {
             errors: 0,
             first_degraded: None,
             blamed: None,
+            hold_over: None,
+            young_until,
         }
     }
 
@@ -206,6 +215,11 @@ impl Judging {
         if self.blamed.is_none() && moment.judgement.blames_release() {
             self.blamed = Some(accusation());
         }
+        let is_over =
+            matches!(moment.judgement.diagnosis, Some(Diagnosis::Dependency { hold_ended: true, .. }));
+        if self.hold_over.is_none() && is_over && moment.t < self.young_until {
+            self.hold_over = Some(accusation());
+        }
     }
 
     /// What is to be said of the ticks judged so far; `None` before the first.
@@ -221,6 +235,7 @@ impl Judging {
             last_t,
             first_degraded: self.first_degraded.clone(),
             blamed: self.blamed.clone(),
+            hold_over: self.hold_over.clone(),
             passed_at: self.watch.passed_at().map(|at| self.t(at)),
             evidence: self.watch.evidence(),
             baseline: self.baseline.clone(),
