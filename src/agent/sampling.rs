@@ -77,7 +77,7 @@ impl Sampling {
                 });
                 self.state = State::Busy(heard);
             }
-            state => self.state = state,
+            state @ (State::Busy(_) | State::Failed) => self.state = state,
         }
     }
 }

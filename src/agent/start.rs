@@ -76,7 +76,6 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
     let shutdown = CancellationToken::new();
     let admin_address = open_doors(&runtime, admin_listener, &config, &store, &shared, &shutdown)?;
     let supervisor = Supervisor::start();
-    let platform = build_platform(&config, &supervisor);
     announce(&config, &warnings, &data_path, admin_address, release.as_str());
 
     let (news_in, news) = mpsc::channel(NEWS_MAX);
@@ -89,7 +88,7 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
         engine,
         recorder,
         store: store.clone(),
-        platform,
+        platform: build_platform(&config, &supervisor),
         shared: Arc::clone(&shared),
         app: Arc::clone(&view),
         sampling: Sampling::new(clock, Usage::new(supervisor.own_children())),

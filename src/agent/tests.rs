@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -19,6 +19,7 @@ use crate::config::{Flags, Sources, load};
 use crate::engine::memory::Memory;
 use crate::engine::policy::Policy;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::tick::Resources;
 use crate::engine::time::Time;
 use crate::engine::{Effect, Engine, Identity, Input};
 use crate::supervisor::{Signal, free_port};
@@ -84,6 +85,30 @@ impl Decider for Endless {
 fn endless(now: Time, identity: Identity, policy: Policy, memory: Memory) -> (Box<dyn Decider>, Vec<Effect>) {
     let (engine, effects) = Engine::start(now, identity, policy, memory);
     (Box::new(Endless(engine)), effects)
+}
+
+/// What the sealed windows said that the app used.
+static USED: Mutex<Vec<Resources>> = Mutex::new(Vec::new());
+
+/// An engine that tells what it hears of the app's resources.
+struct Telling(Engine);
+
+impl Decider for Telling {
+    fn step(&mut self, now: Time, input: Input) -> Vec<Effect> {
+        if let Input::Sealed(window) = &input {
+            USED.lock().unwrap().push(window.resources);
+        }
+        self.0.step(now, input)
+    }
+
+    fn snapshot(&self, now: Time) -> Snapshot {
+        self.0.snapshot(now)
+    }
+}
+
+fn telling(now: Time, identity: Identity, policy: Policy, memory: Memory) -> (Box<dyn Decider>, Vec<Effect>) {
+    let (engine, effects) = Engine::start(now, identity, policy, memory);
+    (Box::new(Telling(engine)), effects)
 }
 
 /// The port of an app that answers every request; the child beside it is a shell, which only lives and ends.
@@ -199,4 +224,26 @@ async fn when_the_control_plane_is_stuck_requests_and_the_drain_go_on() {
     .await;
     assert!(get(public, "/").await.ends_with("hello"));
     assert_eq!(soon(agent.stop(Signal::SIGTERM)).await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn what_the_app_uses_is_in_one_window_of_a_tick() {
+    let (folder, control) = (TempDir::new().unwrap(), Control::new());
+    let (agent, _) = agent(&folder, UNTIL_TOLD, telling, &control).await;
+    let life = tokio::spawn(agent.serve());
+    let windows = async {
+        loop {
+            let used = USED.lock().unwrap().clone();
+            if used.len() >= 8 {
+                return used;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let used = soon(windows).await;
+    let sampled = used.iter().filter(|one| one.memory_bytes > Some(0) && one.descriptors > Some(0)).count();
+    let silent = used.iter().filter(|one| **one == Resources::default()).count();
+    assert!((1..=2).contains(&sampled) && sampled + silent == used.len(), "{used:?}");
+    std::fs::write(folder.path().join("go"), "").unwrap();
+    assert_eq!(soon(life).await.unwrap().unwrap(), 7);
 }

@@ -19,6 +19,12 @@ const CRASH_AFTER: Duration = Duration::from_secs(4);
 const ROUTE_REQUESTS: f64 = 640.0;
 /// Where one route is to tell, the error rate of all requests may rise by so much.
 const ERROR_FLOOR: f64 = 0.03;
+/// From the fault to the order to roll back; then the agent was wrong.
+const ORDER_MAX: Duration = Duration::from_secs(50);
+/// The same where one route is to tell, of which a tick holds few requests.
+const ORDER_MAX_ONE_ROUTE: Duration = Duration::from_secs(75);
+/// And where the agent is known not to judge.
+const ORDER_MAX_UNJUDGED: Duration = Duration::from_secs(25);
 /// The whole demo, its end included, takes less than three minutes with that watch; what is left is for ending the
 /// processes.
 const LIMIT: Duration = Duration::from_secs(160);
@@ -46,7 +52,16 @@ impl Plan {
 
     /// How long the whole demo may take.
     pub(crate) fn limit(&self) -> Duration {
-        LIMIT + (self.watch() - WATCH)
+        LIMIT + (self.watch() - WATCH) + self.patience().saturating_sub(ORDER_MAX)
+    }
+
+    /// From the fault to the order to roll back.
+    pub(crate) fn patience(&self) -> Duration {
+        match (self.judging, self.is_one_route()) {
+            (false, _) => ORDER_MAX_UNJUDGED,
+            (true, true) => ORDER_MAX_ONE_ROUTE,
+            (true, false) => ORDER_MAX,
+        }
     }
 
     /// Whether all depends on one route.
@@ -135,7 +150,7 @@ mod tests {
     #[test]
     fn the_one_route_is_watched_until_it_is_known_and_nothing_else_takes_longer() {
         assert_eq!(PLAN.watch(), Duration::from_secs(128));
-        assert_eq!(PLAN.limit() - PLAN.watch(), LIMIT - WATCH);
+        assert_eq!(PLAN.limit() - PLAN.watch(), LIMIT - WATCH + Duration::from_secs(25));
         assert_eq!(Plan { rate: 1000.0, ..PLAN }.watch(), WATCH);
         assert_eq!(Plan { judging: false, ..PLAN }.watch(), WATCH);
         assert_eq!(Plan { scenario: Behaviour::Leak, ..PLAN }.watch(), WATCH);

@@ -22,10 +22,6 @@ use crate::stage::{Stage, StageError};
 /// A watch ends on a tick and is seen a second later, and a tick in which the machine stalled does not count towards it;
 /// then it is late.
 const WATCH_SLACK: Duration = Duration::from_secs(20);
-/// From the fault to the order to roll back; then the agent was wrong.
-const ORDER_MAX: Duration = Duration::from_secs(50);
-/// The same where the agent is known not to judge.
-const ORDER_MAX_UNJUDGED: Duration = Duration::from_secs(25);
 /// From the order to a service that has recovered; then the agent was wrong.
 const RESTORE_MAX: Duration = Duration::from_secs(50);
 /// How long a service runs that is not judged, before the next release.
@@ -197,7 +193,7 @@ impl<'a> Script<'a> {
 
     /// Until the order to roll back came.
     async fn be_rolled_back(&mut self) -> Result<(), String> {
-        let patience = if self.plan.judging { ORDER_MAX } else { ORDER_MAX_UNJUDGED };
+        let patience = self.plan.patience();
         // Should the app's own word not get through, the fault is taken to begin when it was told to.
         let expected = self.now() + self.plan.second_app().after;
         loop {

@@ -251,7 +251,7 @@ mod tests {
     async fn descriptors_are_counted_one_by_one_and_no_longer_when_they_are_closed() {
         let mut shell = Shell::run(
             "echo up; read _; exec 5</dev/null 6</dev/null 7</dev/null; echo open; \
-             read _; exec 6<&-; echo closed; read _",
+             read _; exec 6<&-; echo closed; read _; ( exec 8</dev/null; echo child; read _ ) <&0; read _",
         );
         let mut usage = usage();
         shell.line().await;
@@ -261,6 +261,10 @@ mod tests {
         assert_eq!(shell.sample(&mut usage, 5).descriptors, Some(before + 3));
         shell.step().await;
         assert_eq!(shell.sample(&mut usage, 10).descriptors, Some(before + 2));
+        // A child has its own, those that it got from the shell included.
+        shell.step().await;
+        let both = shell.sample(&mut usage, 15).descriptors.unwrap();
+        assert!(both > 2 * (before + 2), "the child's are not in it: {before}, {both}");
     }
 
     /// The shell's own account of its time and its children's, in milliseconds: a line each, such as `0m0.01s 0m0.02s`.
