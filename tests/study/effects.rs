@@ -79,7 +79,7 @@ pub(crate) enum Reach {
 pub(crate) enum What {
     /// Nine tenths of the service's own errors come in bursts of so many seconds with this share of failures.
     ErrorBursts { least_s: u64, most_s: u64, share: f64 },
-    /// About every ten minutes everything is four times slower for 5 to 15 seconds.
+    /// Every five to fifteen minutes everything is four times slower for 5 to 15 seconds.
     SlowBursts,
     /// Five times slower after a start, decaying with this time constant.
     Cold { tau_s: f64 },
@@ -130,6 +130,8 @@ pub(crate) struct Effect {
     pub(crate) from_s: f64,
     /// Seconds that a burst still lasts.
     left: u64,
+    /// Seconds until the next one; `None` before the first.
+    wait: Option<u64>,
     /// Where a wandering factor is.
     level: f64,
 }
@@ -145,7 +147,7 @@ pub(crate) struct Moment {
 
 impl Effect {
     pub(crate) const fn new(what: What, reach: Reach) -> Self {
-        Self { what, reach, from_s: f64::NEG_INFINITY, left: 0, level: 0.0 }
+        Self { what, reach, from_s: f64::NEG_INFINITY, left: 0, wait: None, level: 0.0 }
     }
 
     pub(crate) const fn from(self, from_s: f64) -> Self {
@@ -160,20 +162,21 @@ impl Effect {
     }
 
     /// Goes on by a second.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "all other kinds know no bursts")]
     pub(crate) fn next_second(&mut self, rng: &mut Rng) {
-        let (chance, least, most) = match self.what {
-            What::ErrorBursts { least_s, most_s, share } => {
-                let mean = f64::midpoint(least_s as f64, most_s as f64) * share;
-                (IN_BURSTS * ERRORS / mean, least_s, most_s)
-            }
-            What::SlowBursts => (1.0 / 600.0, 5, 15),
-            _ => return,
-        };
         if self.left > 0 {
             self.left -= 1;
-        } else if rng.f64() < chance {
-            self.left = rng.u64(least..=most);
+        } else if let What::ErrorBursts { least_s, most_s, share } = self.what {
+            let mean = f64::midpoint(least_s as f64, most_s as f64) * share;
+            if rng.f64() < IN_BURSTS * ERRORS / mean {
+                self.left = rng.u64(least_s..=most_s);
+            }
+        } else if self.what == What::SlowBursts {
+            let wait = self.wait.unwrap_or_else(|| rng.u64(0..900));
+            self.wait = Some(wait.saturating_sub(1));
+            if wait == 0 {
+                self.left = rng.u64(5..=15);
+                self.wait = Some(rng.u64(300..900));
+            }
         }
     }
 

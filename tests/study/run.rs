@@ -205,6 +205,22 @@ pub(crate) struct Onset {
     pub(crate) watches: u64,
 }
 
+/// One watch of a fault from its onset on, as [`delays`] runs it but for its chance.
+pub(crate) fn faulty_trial(
+    fault: &Fault,
+    rate: f64,
+    at_s: u64,
+    run: u64,
+    histories: &Histories,
+    scale: Scale,
+) -> Trial {
+    let setup = setup(fault.shape, rate, 1, fault.routes);
+    let history = histories.of(&setup, fault.shape, &[], scale);
+    let effect = Effect::new(fault.what, Reach::Candidate).from(at_s as f64);
+    let seed = seed(&[at_s, rate.to_bits(), name_seed(fault.name), run]);
+    Trial::new(Service::new(setup, vec![effect], seed, READY), history, false)
+}
+
 /// Runs each fault so many times. The time up to the onset is run once for all of them.
 pub(crate) fn delays(of: &Onset, histories: &Histories, scale: Scale) -> Vec<Delays> {
     let setup = setup(of.shape, of.rate, 1, of.routes);

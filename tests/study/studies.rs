@@ -1,5 +1,7 @@
 //! The tables themselves, short in every run and long by flag, and what is asserted of them.
 
+use outrigger::engine::watch::Watch;
+
 use crate::canary::{self, warm_up};
 use crate::cases::{COSTLY_ABOVE, Case, Fault, Promise, faults, healthy};
 use crate::run::{self, Alarms, Histories, Onset, Scale, describe, parallel};
@@ -182,15 +184,22 @@ fn a_stable_release_beside_it_tells_whose_fault_it_is() {
 }
 
 /// `STUDY_CASE='retry storm' STUDY_RATE=10 STUDY_RUN=17 cargo test --test study one_watch -- --ignored --nocapture` tells what
-/// the judge thought in one watch of the first table; with the `STUDY` that the table was made with.
+/// the judge thought in one watch of the first table; with the `STUDY` that the table was made with. `STUDY_FAULT` names a
+/// fault instead, and `STUDY_ONSET` when it begins, in seconds.
 #[test]
 #[ignore = "tells of a single watch, by name"]
 fn one_watch_is_told() {
-    let (size, histories) = (size(), Histories::default());
-    let name = variable("STUDY_CASE").unwrap_or_else(|| "plain".to_owned());
-    let case = healthy().into_iter().find(|case| case.name == name).expect("STUDY_CASE names a case");
+    let (scale, histories) = (size().scale, Histories::default());
     let rate: f64 = variable("STUDY_RATE").and_then(|r| r.parse().ok()).unwrap_or(10.0);
-    let mut trial = run::healthy_trial(&case, rate, number("STUDY_RUN", 0), &histories, size.scale);
+    let run = number("STUDY_RUN", 0);
+    let mut trial = if let Some(name) = variable("STUDY_FAULT") {
+        let fault = faults().into_iter().find(|fault| fault.name == name).expect("STUDY_FAULT names a fault");
+        run::faulty_trial(&fault, rate, number("STUDY_ONSET", 0), run, &histories, scale)
+    } else {
+        let name = variable("STUDY_CASE").unwrap_or_else(|| "plain".to_owned());
+        let case = healthy().into_iter().find(|case| case.name == name).expect("STUDY_CASE names a case");
+        run::healthy_trial(&case, rate, run, &histories, scale)
+    };
     let mut last = String::new();
     for _ in 0..run::WATCH_S / 5 {
         let seen = trial.tick();
@@ -198,25 +207,29 @@ fn one_watch_is_told() {
         let what = format!("{label:?}");
         if what != last {
             println!("{}", describe(&seen));
-            let loud =
-                trial.watch.evidence().into_iter().filter(|e| e.progress() > 0.3 || e.ln_requests > 3.0);
-            for e in loud {
-                println!(
-                    "    {:?} {}: baseline {} limit {} p0 {:.4}, {} bad of {}; requests {:.1} of {:.1}, ticks {:.1} of {:.1}",
-                    e.name,
-                    e.route.as_deref().unwrap_or(""),
-                    e.baseline,
-                    e.limit,
-                    e.p0,
-                    e.bad,
-                    e.requests,
-                    e.ln_requests,
-                    e.ln_requests_limit,
-                    e.ln_ticks,
-                    e.ln_ticks_limit
-                );
-            }
+            tell(&trial.watch);
             last = what;
         }
+    }
+    tell(&trial.watch);
+}
+
+/// The evidence that has come anywhere.
+fn tell(watch: &Watch) {
+    for e in watch.evidence().into_iter().filter(|e| e.progress() > 0.3 || e.ln_requests > 2.0) {
+        println!(
+            "    {:?} {}: baseline {} limit {} p0 {:.4}, {} bad of {}; requests {:.1} of {:.1}, ticks {:.1} of {:.1}",
+            e.name,
+            e.route.as_deref().unwrap_or(""),
+            e.baseline,
+            e.limit,
+            e.p0,
+            e.bad,
+            e.requests,
+            e.ln_requests,
+            e.ln_requests_limit,
+            e.ln_ticks,
+            e.ln_ticks_limit
+        );
     }
 }
