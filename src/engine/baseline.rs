@@ -94,7 +94,7 @@ pub struct ProbeBaseline {
     pub failed: u64,
     /// How long the answers took.
     pub latencies: Latencies,
-    /// What the service asked of it, one value a tick, in the probe's own unit.
+    /// What the service asked of it, one value a tick.
     pub load: Latencies,
 }
 

@@ -293,7 +293,13 @@ impl Trial {
 
     /// Ends the degraded state when the release has been well for a minute. Returns whether it did.
     pub(crate) fn recover(&mut self, policy: &Policy) -> bool {
-        let is_well = self.judge.as_ref().map_or_else(|_| self.tally.is_well(), Judge::has_recovered);
+        let crashes = Breach::Crashes;
+        let is_well = match &self.judge {
+            // Between two crashes a release may be well for minutes.
+            Ok(judge) if self.degraded.as_ref().is_some_and(|(b, _)| *b == crashes) => judge.has_rested(),
+            Ok(judge) => judge.has_recovered(),
+            Err(_) => self.tally.is_well(),
+        };
         let recovered = self.degraded.is_some()
             && self.quiet_ticks >= RECOVERY_TICKS
             && is_well

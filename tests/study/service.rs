@@ -228,12 +228,12 @@ impl Service {
         drawn.all.push((SLOW_MARK_US, n));
     }
 
-    /// One probe of the database and one of the cache. The database's load is the connections in use: a pool that is kept
-    /// open, and what the requests of the moment hold.
+    /// One probe of the database and one of the cache. The database's load is what is asked of it: two queries a request, and
+    /// some whatever comes.
     fn probes(&mut self, second: &Second, share: f64) -> Vec<ProbeTick> {
         let rng = &mut self.rng;
         let (fails, slow, load) = second.probe;
-        let in_use = (4 + poisson(rng, second.rate * share * 0.02 * second.slow)) as f64 * load;
+        let asked = (4 + poisson(rng, second.rate * share * 10.0)) as f64 * load;
         let mut probe = |name: &str, fails: f64, slow: f64, load: Option<u64>| {
             let failed = u64::from(rng.f64() < fails);
             let took = (2_000.0 * (0.3 * normal(rng)).exp() * slow) as u64;
@@ -245,7 +245,7 @@ impl Service {
                 load,
             }
         };
-        vec![probe("postgres", fails, slow, Some(in_use as u64)), probe("redis", 0.0, 1.0, None)]
+        vec![probe("postgres", fails, slow, Some(asked as u64)), probe("redis", 0.0, 1.0, None)]
     }
 
     fn resources(&mut self, second: &Second, share: f64) -> Resources {

@@ -92,12 +92,14 @@ impl Judge {
         let limits = self.latency_limits(policy);
         let own = self.latencies.iter().map(|(at, stream)| (*at, stream));
         let (requests, ticks) = self.ln_latency(own);
-        if self.latencies.is_empty() || requests < limits.requests || ticks < limits.ticks {
-            return Finding::Nothing;
-        }
         let loud = |s: &Stream| s.ln_requests(self.horizon);
         let loudest = self.latencies.iter().max_by(|(_, a), (_, b)| loud(a).total_cmp(&loud(b)));
         let Some((_, loudest)) = loudest else { return Finding::Nothing };
+        let persists =
+            ticks >= limits.ticks || loudest.has_control() && loudest.persists(self.horizon, limits.ticks);
+        if requests < limits.requests || !persists {
+            return Finding::Nothing;
+        }
         if let Some(shared) = self.shared(loudest) {
             return shared;
         }

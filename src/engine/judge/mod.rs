@@ -61,10 +61,10 @@ const ROUTE_LATENCY_SHARE: f64 = 0.03;
 /// The share of the statuses, together.
 const STATUS_SHARE: f64 = 0.02;
 /// The share of crashes.
-const CRASHES_SHARE: f64 = 0.01;
+const CRASHES_SHARE: f64 = 0.02;
 /// The share of processor, memory and descriptors, together.
 const RESOURCES_SHARE: f64 = 0.01;
-// What is left, 0.05, is set aside for the catastrophe rule, which has no proof.
+// What is left, 0.04, is set aside for the catastrophe rule, which has no proof.
 
 /// The share of the tick level, for errors and for latency each.
 const TICKS_SHARE: f64 = 0.2;
@@ -282,6 +282,11 @@ impl Judge {
         let streams = || std::iter::once(&self.errors).chain(self.latencies.iter().map(|(_, s)| s));
         self.good_ticks >= RECOVERY_TICKS_MAX
             || self.good_ticks >= RECOVERY_TICKS && streams().all(|s| s.is_clear_since(self.good_ticks))
+    }
+
+    /// Whether a release that crashed has not done so for a quarter of an hour.
+    pub(crate) const fn has_rested(&self) -> bool {
+        self.good_ticks >= RECOVERY_TICKS_MAX
     }
 
     /// The age from which an open request is slow by the strictest stream that there is.

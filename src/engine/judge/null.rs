@@ -38,8 +38,8 @@ const WARM: f64 = 1.25;
 const COLD_BY_CHANCE: f64 = 1e-4;
 /// A learnt warm-up is no longer than this.
 pub(crate) const WARM_UP_MAX: Duration = Duration::from_secs(300);
-/// Without a history of crashes one in two hours is allowed for, in crashed ticks of all ticks.
-const CRASHED_TICKS_MIN: f64 = 1.0 / 1440.0;
+/// Without a history of crashes one in four hours, and as much again, is allowed for, in crashed ticks of all ticks.
+const CRASHED_TICKS_MIN: f64 = 1.0 / 2880.0;
 /// The latency streams in the order of [`QUANTILES`].
 pub(crate) const LATENCIES: [StreamName; QUANTILES.len()] =
     [StreamName::LatencyP50, StreamName::LatencyP90, StreamName::LatencyP95, StreamName::LatencyP99];
@@ -114,7 +114,23 @@ pub(crate) fn routes(baseline: &Baseline, policy: &Policy) -> Vec<(Arc<str>, Vec
     let judged = baseline.routes.iter().filter(|route| route.judged >= ROUTE_REQUESTS_MIN);
     // Limits are missed the less often the more of them there are.
     let miss = 1.0 / judged.clone().count().max(1) as f64;
-    judged.map(|route| (route.route.clone(), route_nulls(route, miss, policy))).collect()
+    let whole = [Some(errors(baseline, policy)), latency(0, baseline, policy), latency(2, baseline, policy)];
+    let nulls = judged.map(|route| {
+        let nulls = route_nulls(route, miss, policy).into_iter();
+        (route.route.clone(), nulls.map(|null| as_bursty_as(null, &whole)).collect())
+    });
+    nulls.collect()
+}
+
+/// A burst of the whole service is one of each route.
+fn as_bursty_as(null: Null, whole: &[Option<Null>]) -> Null {
+    let same_kind = |of: &&Null| of.name.quantile() == null.name.quantile();
+    let Some(whole) = whole.iter().flatten().find(same_kind) else { return null };
+    Null {
+        usual_ticks: null.usual_ticks.max(whole.usual_ticks),
+        is_clumped: null.is_clumped || whole.is_clumped,
+        ..null
+    }
 }
 
 fn route_nulls(route: &RouteBaseline, miss: f64, policy: &Policy) -> Vec<Null> {

@@ -18,8 +18,9 @@ use crate::engine::verdict::Arm;
 const FORGET_AFTER: u32 = 24;
 /// Ticks in the recent past by which routes and statuses are compared over replicas: a minute.
 const RECENT_TICKS: usize = 12;
-/// The rest is worse than allowed when chance would bring as many bad requests so rarely.
-const BY_CHANCE: f64 = 0.01;
+/// The rest is worse than allowed when chance would bring as many bad requests so rarely: it is asked each tick, of many
+/// routes.
+const BY_CHANCE: f64 = 1e-6;
 
 /// One route's counts in one tick of one replica: requests judged, failed, timed, and beyond each of its marks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

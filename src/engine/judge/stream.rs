@@ -33,6 +33,8 @@ const BUSY: u64 = 100;
 const BY_CHANCE: f64 = 0.002;
 /// By how much that chance may exceed what the baseline shows beyond chance.
 const TICK_NULL_EXCESS: f64 = 0.5;
+/// With a control, so many bad ticks in five minutes are enough.
+const PERSISTS: usize = 3;
 /// ln 20: the mirrored test's limit.
 const LN_CLEAR: f64 = 2.995_732_273_553_991;
 /// ln 100: how clearly bad events must concentrate on the judged release.
@@ -155,6 +157,7 @@ pub(crate) struct Sample {
 struct Seen {
     of: Share,
     value: Option<f64>,
+    is_bad: bool,
 }
 
 /// The comparison with the stable release beside.
@@ -218,6 +221,9 @@ impl Stream {
         let tick_null = self.tick_null(n);
         self.by_tick.weigh(1, u64::from(is_bad), tick_null);
         self.last_is_bad = is_bad;
+        if let Some(seen) = self.recent.back_mut() {
+            seen.is_bad = is_bad;
+        }
         Some(is_bad)
     }
 
@@ -236,7 +242,7 @@ impl Stream {
         if self.recent.len() == CLEAR_TICKS {
             self.recent.pop_front();
         }
-        self.recent.push_back(Seen { of: sample.of, value: sample.value });
+        self.recent.push_back(Seen { of: sample.of, value: sample.value, is_bad: false });
     }
 
     /// The chance that a healthy tick of `n` requests is bad.
@@ -274,10 +280,26 @@ impl Stream {
 
     /// Whether both levels have reached their limits.
     pub(crate) fn reaches(&self, horizon: Horizon, limits: Limits) -> bool {
+        self.persists(horizon, limits.ticks) && self.ln_requests(horizon) >= limits.requests
+    }
+
+    /// Whether the tick level has reached its limit.
+    pub(crate) fn persists(&self, horizon: Horizon, ln_limit: f64) -> bool {
         // Most streams have come nowhere near, and there are many.
-        self.by_tick.ln_at_most() >= limits.ticks
-            && self.ln_requests(horizon) >= limits.requests
-            && self.ln_ticks(horizon) >= limits.ticks + self.ticks_surcharge()
+        self.has_control() && self.bad_ticks() >= PERSISTS
+            || self.by_tick.ln_at_most() >= ln_limit
+                && self.ln_ticks(horizon) >= ln_limit + self.ticks_surcharge()
+    }
+
+    /// Whether a stable release beside it answers for bursts that hurt both, so that some bad ticks are enough. It does not
+    /// for those of a service whose bad requests come in bursts of their own.
+    pub(crate) fn has_control(&self) -> bool {
+        self.beside.is_some() && !self.null.is_clumped
+    }
+
+    /// Bad ticks of the last five minutes.
+    pub(crate) fn bad_ticks(&self) -> usize {
+        self.recent.iter().filter(|seen| seen.is_bad).count()
     }
 
     /// Whether the tick level has come so far, or might have.

@@ -36,5 +36,5 @@ fn errors_that_come_in_bursts_have_to_persist_a_tick_longer() {
 fn the_shares_do_not_exceed_the_budget() {
     let streams = ERRORS_SHARE + LATENCY_SHARE + ROUTE_ERRORS_SHARE + ROUTE_LATENCY_SHARE;
     let all = streams + STATUS_SHARE + CRASHES_SHARE + RESOURCES_SHARE;
-    assert!(all <= 0.95 + 1e-12, "{all}: the rest is the catastrophe rule's");
+    assert!(all <= 0.96 + 1e-12, "{all}: the rest is the catastrophe rule's");
 }
