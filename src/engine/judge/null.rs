@@ -62,13 +62,14 @@ pub(crate) fn errors(baseline: &Baseline, policy: &Policy) -> Null {
         let bad_from = null.least_bad(mean) as f64 / mean as f64;
         null.usual_ticks = share_with_error(baseline.ticks_from(bad_from), ticks);
         let burst_from = null.least_beyond(mean, BURST) as f64 / mean as f64;
-        null.is_clumped = is_clumped(baseline.ticks_from(burst_from), ticks);
+        null.is_clumped = is_clumped(baseline.ticks_from(burst_from), ticks, BURST);
     }
     null
 }
 
-fn is_clumped(bursts: u64, ticks: u64) -> bool {
-    bursts as f64 > BURSTS_MIN + 3.0 * BURST * ticks as f64
+/// Whether there were more bursts than ones as rare as this would be.
+fn is_clumped(bursts: u64, ticks: u64, by_chance: f64) -> bool {
+    bursts as f64 > BURSTS_MIN + 3.0 * by_chance * ticks as f64
 }
 
 /// `None` when the baseline is too small to bound the quantile.
@@ -87,23 +88,18 @@ pub(crate) fn latency(at: usize, baseline: &Baseline, policy: &Policy) -> Option
     let (bad, all) = (ticks.slower_than(limit), ticks.count());
     let mean = n.checked_div(all).unwrap_or(0);
     let usual = binomial::upper_limit(n, slower, ERROR_MISS).min(1.0 - q);
-    let mut null = Null {
+    // In small ticks chance alone makes quantiles large.
+    let by_chance = binomial::upper_tail(mean, usual, ((1.0 - q) * mean as f64) as u64 + 1);
+    Some(Null {
         name,
         route: None,
         baseline: baseline.latency.value_at_quantile(q) as f64,
         limit: limit as f64,
         p0: 1.0 - q,
         usual,
-        usual_ticks: 0.0,
-        is_clumped: false,
-    };
-    // In small ticks chance alone makes quantiles large, and the tick level reckons with that by itself.
-    let by_chance = binomial::upper_tail(mean, usual, ((1.0 - q) * mean as f64) as u64 + 1);
-    if by_chance < BURST {
-        null.usual_ticks = share_with_error(bad, all);
-        null.is_clumped = is_clumped(bad, all);
-    }
-    Some(null)
+        usual_ticks: share_with_error(bad, all),
+        is_clumped: is_clumped(bad, all, by_chance.max(BURST)),
+    })
 }
 
 /// The routes that can be judged by themselves: errors, median, 95th percentile of each, as far as there is enough of it.

@@ -39,13 +39,16 @@ const PERSISTS: usize = 3;
 const LN_CLEAR: f64 = 2.995_732_273_553_991;
 /// ln 100: how clearly bad events must concentrate on the judged release.
 const LN_ATTRIBUTED: f64 = 4.605_170_185_988_092;
-/// What one more bad tick weighs at most: ln(0.95 / 0.02). A clumped baseline's stream needs that much more.
-const LN_ONE_TICK: f64 = 3.860_729_711;
+/// What a clumped baseline's stream needs more at tick level: one and a half times what a bad tick weighs at most,
+/// ln(0.95 / 0.02). One of them outweighs a long burst, half of one what is left of the burst before.
+const LN_CLUMPED: f64 = 1.5 * 3.860_729_711;
 /// What evidence since the beginning weighs within a watch, at request level: a quiet service gathers it request by request,
 /// and most bad releases are bad from the start.
 const START_REQUESTS: f64 = 0.9;
 /// The same at tick level, where one tick more or less is what counts, whenever the trouble began.
 const START_TICKS: f64 = 0.5;
+/// ln 180: the ticks of a quarter of an hour.
+const LN_QUARTER_HOUR: f64 = 5.192_956_850_889_963;
 /// How many requests a score's figure is pulled towards the baseline by.
 const SCORE_PRIOR: f64 = 50.0;
 
@@ -116,6 +119,15 @@ pub(crate) enum Horizon {
 }
 
 impl Horizon {
+    /// What the evidence beside a stable release must reach: after the watch the sum over all onsets grows by one a tick of
+    /// itself, so the same certainty over a quarter of an hour asks for that many times more.
+    fn ln_beside(self) -> f64 {
+        match self {
+            Self::Watch { .. } => LN_ATTRIBUTED,
+            Self::After => LN_ATTRIBUTED + LN_QUARTER_HOUR,
+        }
+    }
+
     /// `start` is what evidence since the beginning weighs within a watch.
     fn ln(self, detector: &Detector, start: f64) -> f64 {
         match self {
@@ -275,7 +287,7 @@ impl Stream {
 
     /// What the tick level needs beyond the limit: where errors come in bursts, the trouble must persist a tick longer.
     pub(crate) fn ticks_surcharge(&self) -> f64 {
-        if self.null.is_clumped { LN_ONE_TICK } else { 0.0 }
+        if self.null.is_clumped { LN_CLUMPED } else { 0.0 }
     }
 
     /// Whether both levels have reached their limits.
@@ -309,12 +321,14 @@ impl Stream {
 
     /// Whether the bad events concentrate on the judged release; true where no other runs beside it.
     pub(crate) fn is_attributed(&self, horizon: Horizon) -> bool {
-        self.beside.as_ref().is_none_or(|beside| horizon.ln(&beside.attribution, START_REQUESTS) >= LN_ATTRIBUTED)
+        let ln = |beside: &Beside| horizon.ln(&beside.attribution, START_REQUESTS);
+        self.beside.as_deref().is_none_or(|beside| ln(beside) >= horizon.ln_beside())
     }
 
     /// Whether the stable release beside it is beyond the limit as well.
     pub(crate) fn is_shared(&self, horizon: Horizon) -> bool {
-        self.beside.as_ref().is_some_and(|beside| horizon.ln(&beside.itself, START_REQUESTS) >= LN_ATTRIBUTED)
+        let ln = |beside: &Beside| horizon.ln(&beside.itself, START_REQUESTS);
+        self.beside.as_deref().is_some_and(|beside| ln(beside) >= horizon.ln_beside())
     }
 
     pub(crate) const fn was_bad(&self) -> bool {
