@@ -272,7 +272,7 @@ fn facts(
     Ok((facts, None))
 }
 
-/// Each watch's id, when it began, its release and how many facts are there; newest first.
+/// Each watch's id, when it began and its release; newest first.
 pub(super) fn listed(
     connection: &Connection,
     limit: usize,
