@@ -76,7 +76,8 @@ fn false_alarms(of: &Backtest) -> usize {
 
 fn text(of: &Backtest) -> String {
     if of.outcomes.is_empty() && of.unreadable.is_empty() {
-        return "no watch is stored: an agent that judges stores one for each release that it sees".to_owned();
+        return "no watch is stored: an agent that judges stores one for each release that it sees"
+            .to_owned();
     }
     let mut lines = vec![format!(
         "{:<16} {:<20} {:<20} {:>6} {:>9}  {:<24} {:<32} {:>9}  {:<11} {}",
@@ -92,9 +93,11 @@ fn text(of: &Backtest) -> String {
         "would roll back"
     )];
     lines.extend(of.outcomes.iter().map(row));
-    lines.extend(of.outcomes.iter().filter_map(|o| {
-        Some(format!("watch {}: judged only up to there: {}", o.watch, o.gap.as_ref()?))
-    }));
+    lines.extend(
+        of.outcomes
+            .iter()
+            .filter_map(|o| Some(format!("watch {}: judged only up to there: {}", o.watch, o.gap.as_ref()?))),
+    );
     lines.extend(of.unreadable.iter().map(|(watch, why)| format!("watch {watch}: not judged: {why}")));
     lines.push(String::new());
     lines.push(summary(of));

@@ -49,7 +49,9 @@ pub enum ReplayError {
         watch: RecordId,
     },
     /// The watch is not whole up to the record.
-    #[error("of the {needed} facts of the watch `{watch}` up to the record only {found} can be judged again: {why}")]
+    #[error(
+        "of the {needed} facts of the watch `{watch}` up to the record only {found} can be judged again: {why}"
+    )]
     NotWhole {
         /// The watch.
         watch: RecordId,
@@ -180,7 +182,9 @@ pub const fn is_degraded(verdict: &Verdict) -> bool {
 
 /// A stream by its name, with its route.
 pub fn stream_text(of: &StreamEvidence) -> String {
-    of.route.as_ref().map_or_else(|| of.name.label().to_owned(), |route| format!("{} {route}", of.name.label()))
+    of.route
+        .as_ref()
+        .map_or_else(|| of.name.label().to_owned(), |route| format!("{} {route}", of.name.label()))
 }
 
 /// The same streams side by side: all of the first in their order, then what only the second holds.

@@ -183,7 +183,8 @@ pub(super) fn open_watch(
     let Some(id) = newest else { return Ok(None) };
     let row = || format!("watch {id}");
     // Watches and their facts may be dropped by a full queue. Facts of an unknown watch are a later one's.
-    let orphan = "SELECT watch FROM evidence WHERE id = (SELECT max(id) FROM evidence WHERE watch IS NOT NULL)
+    let orphan =
+        "SELECT watch FROM evidence WHERE id = (SELECT max(id) FROM evidence WHERE watch IS NOT NULL)
                   AND watch NOT IN (SELECT id FROM watches)";
     if connection.query_row(orphan, [], |_| Ok(())).optional()?.is_some() {
         let fault = "a later watch lost its beginning".to_owned();
@@ -271,7 +272,7 @@ fn facts(
     Ok((facts, None))
 }
 
-/// Each watch's id, when it began, its release and how many facts are there; newest first.
+/// Each watch's id, when it began and its release; newest first.
 pub(super) fn listed(
     connection: &Connection,
     limit: usize,

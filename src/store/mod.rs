@@ -218,7 +218,8 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<Tick>, ReadError> {
         let (release, limit) = (release.clone(), limit.min(TICKS_READ_MAX));
-        self.ask(move |connection, damage| evidence::ticks(connection, &release, (from, to), limit, damage)).await
+        self.ask(move |connection, damage| evidence::ticks(connection, &release, (from, to), limit, damage))
+            .await
     }
 
     /// How the store is, as of now and without waiting for it.

@@ -43,8 +43,8 @@ pub(super) fn prune(connection: &Connection, bounds: Bounds) -> rusqlite::Result
 }
 
 fn prune_evidence(connection: &Connection, max: u64) -> rusqlite::Result<()> {
-    let (rows, bytes): (i64, i64) = connection
-        .query_row("SELECT count(*), coalesce(sum(bytes), 0) FROM evidence", [], |row| {
+    let (rows, bytes): (i64, i64) =
+        connection.query_row("SELECT count(*), coalesce(sum(bytes), 0) FROM evidence", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
     let (rows, bytes) = (u64::try_from(rows).unwrap_or(0), u64::try_from(bytes).unwrap_or(0));

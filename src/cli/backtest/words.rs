@@ -59,7 +59,10 @@ mod tests {
     fn words_fit_into_a_table() {
         let undecided = Verdict::Undecided(Undecided::NoTraffic);
         assert_eq!(verdict_text(&undecided), "undecided: no traffic");
-        assert_eq!(verdict_text(&Verdict::NotJudgeable(NotJudgeable::NoBaseline)), "not judgeable: no baseline");
+        assert_eq!(
+            verdict_text(&Verdict::NotJudgeable(NotJudgeable::NoBaseline)),
+            "not judgeable: no baseline"
+        );
         assert_eq!([9, 69, 3700].map(|s| age(Duration::from_secs(s))).join("|"), "9s|1m 09s|1h 01m");
         assert_eq!(figure(StreamName::Errors, 0.0123), "1.23 %");
         assert_eq!(figure(StreamName::LatencyP50, 8_040.0), "8.0 ms");

@@ -13,7 +13,8 @@ pub(super) fn same(case: &Case, again: &Again, differences: &[Difference]) -> St
     lines.push(format!("recorded  {}", verdict_text(&case.recorded.verdict)));
     lines.push(format!("again     {}", verdict_text(&again.judgement.verdict)));
     if differences.is_empty() {
-        let what = if case.recorded.rest.is_some() { "verdict, diagnosis and evidence" } else { "the verdict" };
+        let what =
+            if case.recorded.rest.is_some() { "verdict, diagnosis and evidence" } else { "the verdict" };
         lines.push(format!("the same to the bit: {what}"));
     }
     for difference in differences {
@@ -60,7 +61,9 @@ fn first(of: Option<&Judgement>, began: Time) -> String {
     let Some(judgement) = of else { return "never in what is stored".to_owned() };
     let whose = judgement.diagnosis.as_ref().map_or("", Diagnosis::label);
     let after = age(judgement.at.since(began));
-    format!("{after} after the watch began: {} {whose}", verdict_text(&judgement.verdict)).trim_end().to_owned()
+    format!("{after} after the watch began: {} {whose}", verdict_text(&judgement.verdict))
+        .trim_end()
+        .to_owned()
 }
 
 fn effect(again: &Again, otherwise: &Again) -> String {

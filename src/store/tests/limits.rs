@@ -7,7 +7,9 @@ use crate::engine::memory::BASELINES_MAX;
 use crate::engine::record::Progress;
 use crate::engine::time::Time;
 use crate::store::prune::PRUNE_EVERY;
-use crate::store::tests::{baseline, beside, open, ready, release, rollback, settings, seen, tick, write_all};
+use crate::store::tests::{
+    baseline, beside, open, ready, release, rollback, seen, settings, tick, write_all,
+};
 use crate::store::{self, QUEUE_MAX, Store, Write, clone_store};
 
 /// Runs `sql` on the store's own connection.
@@ -175,8 +177,7 @@ async fn two_days_of_evidence_measured() {
     let dir = tempfile::tempdir().unwrap();
     let store = store::open(&config::Store { evidence_max: TWO_DAYS, ..settings(dir.path()) }).unwrap();
     for start in (0..TWO_DAYS).step_by(64) {
-        let writes = (start..(start + 64).min(TWO_DAYS))
-            .map(|n| store.write(seen("v1", n, tick(n, 200))));
+        let writes = (start..(start + 64).min(TWO_DAYS)).map(|n| store.write(seen("v1", n, tick(n, 200))));
         futures_util::future::try_join_all(writes).await.unwrap();
         if start < 20_000 && start + 64 >= 20_000 {
             println!("after 20,000 ticks: {} bytes", store.status().size_bytes);

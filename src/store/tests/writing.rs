@@ -6,7 +6,7 @@ use crate::engine::memory::{LastAct, Memory, OpenDecision, ReleaseMemory, Standi
 use crate::engine::record::{Happening, Progress, Record};
 use crate::engine::time::Time;
 use crate::store::tests::{
-    baseline, open, pause, ready, record, release, rollback, settings, seen, tick, write_all,
+    baseline, open, pause, ready, record, release, rollback, seen, settings, tick, write_all,
 };
 use crate::store::wire::RecordDoc;
 use crate::store::{self, ReadError, Write, WriteError};

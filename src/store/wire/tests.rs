@@ -24,7 +24,7 @@ use crate::store::wire::{RecordDoc, ReleaseDoc};
 
 #[test]
 fn every_record_comes_back_from_its_json() {
-    const CASES: u32 = 512;
+    const CASES: u32 = 1536;
     let kinds = Cell::new(BTreeSet::new());
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
     runner

@@ -11,9 +11,7 @@ use crate::engine::history::WatchPoint;
 use crate::engine::judge::JUDGED_STATUSES;
 use crate::engine::memory::{ReleaseMemory, Standing};
 use crate::engine::policy::{Mode, Policy};
-use crate::engine::record::{
-    Decided, Decision, Exit, Happening, PassedBy, Pause, Progress, Reason, Record,
-};
+use crate::engine::record::{Decided, Decision, Exit, Happening, PassedBy, Pause, Progress, Reason, Record};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
 use crate::engine::verdict::{Arm, Breach, NotJudgeable, StreamEvidence, StreamName, Undecided, Verdict};
@@ -224,43 +222,41 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
     let figures = prop::array::uniform12(figure());
     let counts = prop::array::uniform7(any::<u32>());
     let switches = prop::array::uniform5(any::<bool>());
-    (mode, durations, figures, counts, switches).prop_map(|(mode, d, f, n, b)| {
-        Policy {
-            mode,
-            judging: b[0],
-            watch: d[0],
-            warm_up: d[1],
-            warm_up_requests: n[0].into(),
-            false_alarms: f[0],
-            false_alarm_interval: d[2],
-            error_ratio: f[1],
-            error_floor: f[2],
-            latency_ratio: f[3],
-            judge_routes: b[1],
-            judge_statuses: b[2],
-            status_ratio: f[6],
-            status_floor: f[7],
-            judge_resources: b[3],
-            resource_ratio: f[8],
-            control_ratio: f[9],
-            probe_floor: f[10],
-            probe_ratio: f[11],
-            hold: d[7],
-            hold_blames_until: d[8],
-            baseline_requests_min: n[1].into(),
-            known_good_requests: n[2].into(),
-            watch_max: d[3],
-            catastrophe_ticks: n[3],
-            catastrophe_error_share: f[4],
-            catastrophe_requests_min: n[4].into(),
-            catastrophe_latency_ratio: f[5],
-            crashes: n[5],
-            crashes_within: d[4],
-            cooldown: d[5],
-            verify: d[6],
-            act_after_watch: b[4],
-            replicas: n[6],
-        }
+    (mode, durations, figures, counts, switches).prop_map(|(mode, d, f, n, b)| Policy {
+        mode,
+        judging: b[0],
+        watch: d[0],
+        warm_up: d[1],
+        warm_up_requests: n[0].into(),
+        false_alarms: f[0],
+        false_alarm_interval: d[2],
+        error_ratio: f[1],
+        error_floor: f[2],
+        latency_ratio: f[3],
+        judge_routes: b[1],
+        judge_statuses: b[2],
+        status_ratio: f[6],
+        status_floor: f[7],
+        judge_resources: b[3],
+        resource_ratio: f[8],
+        control_ratio: f[9],
+        probe_floor: f[10],
+        probe_ratio: f[11],
+        hold: d[7],
+        hold_blames_until: d[8],
+        baseline_requests_min: n[1].into(),
+        known_good_requests: n[2].into(),
+        watch_max: d[3],
+        catastrophe_ticks: n[3],
+        catastrophe_error_share: f[4],
+        catastrophe_requests_min: n[4].into(),
+        catastrophe_latency_ratio: f[5],
+        crashes: n[5],
+        crashes_within: d[4],
+        cooldown: d[5],
+        verify: d[6],
+        act_after_watch: b[4],
+        replicas: n[6],
     })
 }
 
@@ -275,22 +271,24 @@ pub(super) fn decided() -> impl Strategy<Value = Decided> {
         option::of(time()),
         policy(),
     )
-        .prop_map(|(made, reasons, target, (verdict, diagnosis, point), evidence, baseline, ready_at, policy)| {
-            let (decision, progress) = made;
-            Decided {
-                decision,
-                reasons,
-                target,
-                verdict,
-                diagnosis,
-                point,
-                evidence,
-                baseline,
-                ready_at,
-                policy,
-                progress,
-            }
-        })
+        .prop_map(
+            |(made, reasons, target, (verdict, diagnosis, point), evidence, baseline, ready_at, policy)| {
+                let (decision, progress) = made;
+                Decided {
+                    decision,
+                    reasons,
+                    target,
+                    verdict,
+                    diagnosis,
+                    point,
+                    evidence,
+                    baseline,
+                    ready_at,
+                    policy,
+                    progress,
+                }
+            },
+        )
 }
 
 pub(super) fn passed_by() -> impl Strategy<Value = PassedBy> {
@@ -303,8 +301,11 @@ pub(super) fn happening() -> impl Strategy<Value = Happening> {
         Just(Happening::Ready),
         (option::of(any::<i32>()), option::of(any::<i32>()))
             .prop_map(|(code, signal)| Happening::Exited(Exit { code, signal })),
-        (verdict(), verdict(), option::of(point()))
-            .prop_map(|(from, to, point)| Happening::VerdictChanged { from, to, point }),
+        (verdict(), verdict(), option::of(point())).prop_map(|(from, to, point)| Happening::VerdictChanged {
+            from,
+            to,
+            point
+        }),
         option::of(diagnosis()).prop_map(Happening::Diagnosed),
         (any::<u64>(), passed_by()).prop_map(|(requests, by)| Happening::WatchPassed { requests, by }),
         pause().prop_map(Happening::Paused),
@@ -327,8 +328,8 @@ pub(super) fn release_memory() -> impl Strategy<Value = ReleaseMemory> {
         prop_oneof![Just(Standing::OnTrial), Just(Standing::KnownGood), Just(Standing::RolledBack)];
     let crashes = prop::collection::vec(time(), 0..4);
     let shown = (option::of(summary()), option::of(figure()));
-    ((release(), time(), time(), standing), duration(), any::<u64>(), crashes, option::of(id()), shown).prop_map(
-        |(who, judged_for, judged_requests, crashes, put_back_by, (figures, score))| {
+    ((release(), time(), time(), standing), duration(), any::<u64>(), crashes, option::of(id()), shown)
+        .prop_map(|(who, judged_for, judged_requests, crashes, put_back_by, (figures, score))| {
             let (release, first_ready, last_seen, standing) = who;
             ReleaseMemory {
                 release,
@@ -342,6 +343,5 @@ pub(super) fn release_memory() -> impl Strategy<Value = ReleaseMemory> {
                 figures: figures.map(Box::new),
                 score,
             }
-        },
-    )
+        })
 }
