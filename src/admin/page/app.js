@@ -185,7 +185,7 @@ function whose(s) {
   const d = s.diagnosis;
   $("whose").hidden = !d;
   if (!d) return;
-  text("diagnosis", words.DIAGNOSES[d.label] ?? words.plain(d.label));
+  text("diagnosis", `Diagnosis: ${words.plain(d.label)}`);
   text("diagnosis-why", d.why);
   $("whose").dataset.blames = d.blames_release ? "release" : "other";
 }
@@ -281,7 +281,7 @@ function charts(s) {
   drawn.errors.set(points, [{ name: "limit", value: limits.errors, color: 3, limit: true }, b && { name: "baseline", value: b.error_rate, color: 4, line: 0 }].filter(Boolean), edges);
   const base = b ? ["p50", "p90", "p99"].map((name, i) => ({ name: "baseline", value: b[`${name}_us`] ?? NaN, color: i, line: i })) : [];
   drawn.latency.set(points, [{ name: `limit ${suspect.slice(8)}`, value: limits[`latency_p${[50, 90, 95, 99][q]}`], color: 3, limit: true }, ...base], edges);
-  drawn.score.set(points, [{ name: "half", value: 0.5, color: 3, limit: false }], edges);
+  drawn.score.set(points, [{ name: "edge of a guard band", value: 0.5, color: 3, limit: false }], edges);
   drawn.evidence.set(points, s.evidence.length ? [{ name: "degraded at", value: 1, color: 3, limit: true }] : [], edges);
 }
 

@@ -7,7 +7,7 @@ import * as words from "/words.js";
 const GROUPS = [
   { key: "all", name: "All requests", joint: true },
   { key: "statuses", name: "4xx statuses", note: "shares of answers on known routes" },
-  { key: "resources", name: "Crashes and resources", note: "by ticks and by minutes" },
+  { key: "resources", name: "Crashes, resources", note: "by ticks and by minutes" },
   { key: "routes", name: "Routes", note: "those that have come farthest" },
 ];
 // Groups that the reader opened or closed. One that is in doubt opens by itself until then.
@@ -58,7 +58,8 @@ function streamRow(e) {
   const says = el("span", { class: "says" }, el("em", { class: over || (!known && e.recent_share > e.p0) ? "over" : null }, now), ` now · limit ${shown(e.limit)} · baseline ${shown(e.baseline)}`);
   const levels = e.progress_ticks === null ? `evidence ${part(e.progress_requests)}` : `evidence by request ${part(e.progress_requests)}, by tick ${part(e.progress_ticks)}`;
   const title = `${e.guard} ${words.count(e.bad)} bad of ${words.count(e.requests)} weighed; ${levels} of what is needed.`;
-  return row(name(e), el("div", { title }, bullet(e), says), e.progress, null, title);
+  const label = e.route ? [words.stream(e.stream), el("code", { title: e.route }, e.route)] : [words.stream(e.stream)];
+  return row(name(e), el("div", { title }, bullet(e), says), e.progress, null, title, label);
 }
 
 function meter(label, progress, title) {
@@ -67,8 +68,8 @@ function meter(label, progress, title) {
   return node;
 }
 
-function row(label, middle, progress, kind, title) {
-  return el("div", { class: `stream ${kind ?? ""}`, "data-heat": heat(progress) }, el("b", {}, label), middle, meter(label, progress, title), el("output", {}, part(progress)));
+function row(label, middle, progress, kind, title, shown = [label]) {
+  return el("div", { class: `stream ${kind ?? ""}`, "data-heat": heat(progress) }, el("b", {}, ...shown), middle, meter(label, progress, title), el("output", {}, part(progress)));
 }
 
 // Where a figure stands: up to the baseline, from there to the limit, and beyond it.

@@ -55,7 +55,7 @@ const BREACHES = {
   route_errors: "a route fails too often", route_latency: "a route is too slow", status: "too many answers of one status", crashes: "more crashes than there used to be",
   resource: "uses too much", cpu: "uses too much processor time", memory: "holds too much memory", descriptors: "holds too many file descriptors open",
 };
-export const DIAGNOSES = {
+const DIAGNOSES = {
   deployment: "The release is to blame", replica: "One replica is to blame", dependency: "A dependency is to blame", shared: "What is shared is to blame",
   network: "The network or platform is to blame", observer: "What was seen is doubtful",
 };
