@@ -92,10 +92,9 @@ fn degraded(engine: &Snapshot, breach: &Breach) -> String {
         Breach::Latency(name) => (stream(engine, *name, None), "Requests are slower than allowed."),
         Breach::Route { stream: name, route } => {
             let found = stream(engine, *name, Some(route));
-            let otherwise = match name {
-                StreamName::RouteErrors => format!("{route} fails more often than allowed."),
-                _ => format!("{route} is slower than allowed."),
-            };
+            let is_errors = *name == StreamName::RouteErrors;
+            let worse = if is_errors { "fails more often" } else { "is slower" };
+            let otherwise = format!("{route} {worse} than allowed.");
             return found.map_or(otherwise, streams::stands);
         }
         Breach::Status(status) => {
