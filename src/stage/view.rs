@@ -50,6 +50,8 @@ pub struct RecordView {
     pub decision: Option<String>,
     /// Of a decision: the release to put back.
     pub target: Option<String>,
+    /// Of a decision: what was passed, such as `errors`, `latency latency_p99` or `route_errors GET /cart`.
+    pub breach: Option<String>,
     /// Of a decision: how far the act has come.
     pub progress: Option<String>,
     /// One line for people.
@@ -121,12 +123,16 @@ fn record_view(record: &Value) -> RecordView {
         text.unwrap_or_default()
     };
     let some = |text: String| (!text.is_empty()).then_some(text);
+    let verdict = &what["verdict"];
+    let breach = ["breach", "stream", "route"].map(|name| verdict[name].as_str().unwrap_or_default());
+    let breach: Vec<&str> = breach.into_iter().filter(|text| !text.is_empty()).collect();
     let mut view = RecordView {
         id: label(&record["id"]),
         kind: field("kind"),
         release: label(&record["release"]),
         decision: some(field("decision")),
         target: some(field("target")),
+        breach: some(breach.join(" ")),
         progress: some(field("progress")),
         text: field("summary"),
     };
@@ -139,7 +145,8 @@ fn record_view(record: &Value) -> RecordView {
 fn text(view: &RecordView, from: &str, to: &str) -> String {
     match (&view.decision, &view.target, &view.progress) {
         (Some(decision), Some(target), Some(progress)) => {
-            format!("decision {decision} of {} to {target}: {progress}", view.release)
+            let by = view.breach.as_ref().map(|breach| format!(", for {breach}")).unwrap_or_default();
+            format!("decision {decision} of {} to {target}{by}: {progress}", view.release)
         }
         (Some(decision), None, _) => format!("decision {decision} on {}", view.release),
         _ if !to.is_empty() => format!("{} of {}: {from} -> {to}", view.kind.replace('_', " "), view.release),
@@ -198,5 +205,11 @@ mod tests {
         }]);
         assert_eq!(records_view(&nested), records_view(&flat));
         assert_eq!(records_view(&flat)[0].text, "decision roll_back of v2 to v1: succeeded");
+        let mut told = flat;
+        told[0]["verdict"] =
+            json!({ "verdict": "degraded", "breach": "route_errors", "route": "GET /cart", "since": "…" });
+        let told = &records_view(&told)[0];
+        assert_eq!(told.breach.as_deref(), Some("route_errors GET /cart"));
+        assert_eq!(told.text, "decision roll_back of v2 to v1, for route_errors GET /cart: succeeded");
     }
 }

@@ -114,8 +114,7 @@ fn check_judged(scenario: &str, played: &Played) {
         "{ends:#?}"
     );
     if scenario == "one-route" {
-        let breach = |line: &&Value| line["agent"]["detail"] == "route_errors";
-        assert!(played.events.iter().any(|line| breach(&line)), "the route itself tells: {told}");
+        assert_eq!(ends[0]["breach"], "route_errors GET /checkout", "the route itself tells: {told}");
         assert!(summary["failed_share"].as_f64() < Some(0.02), "{told}");
     }
     if scenario == "crash" {
