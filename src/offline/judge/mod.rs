@@ -18,8 +18,8 @@ mod watched;
 #[cfg(test)]
 mod tests;
 
-pub use crate::offline::judge::history::baseline;
 pub use crate::offline::judge::fault::Faults;
+pub use crate::offline::judge::history::baseline;
 pub use crate::offline::judge::line::COUNT_MAX;
 pub use crate::offline::judge::recording::{LINE_BYTES_MAX, LINES_MAX, read};
 pub use crate::offline::judge::rounds::Recording;

@@ -51,6 +51,11 @@ impl Inputs {
         let control = control.map(|(_, control)| control);
         faults.is_empty().then_some(Self { baseline, candidate, control })
     }
+
+    /// How many ticks of the candidate there are to judge.
+    pub const fn ticks(&self) -> usize {
+        self.candidate.rounds.len()
+    }
 }
 
 impl Recording {
