@@ -129,6 +129,14 @@ impl Trial {
         self.learns = true;
     }
 
+    /// Another watch begins in the midst of things: nothing that was counted so far counts in it.
+    pub(crate) fn begin_anew(&mut self) {
+        self.silent_ticks = 0;
+        self.quiet_ticks = 0;
+        self.was_healthy = false;
+        self.tally = Tally::default();
+    }
+
     /// The agent started again, and the app with it.
     pub(crate) fn restarted(&mut self) {
         self.phase = Phase::Starting;
@@ -406,9 +414,8 @@ impl Trial {
             self.was_healthy = false;
             return Verdict::Undecided(Undecided::NoTraffic);
         }
-        self.was_healthy = self.diagnosis.is_none()
-            && judge.doubt(policy) < DOUBT
-            && (self.was_healthy || judge.is_clear());
+        self.was_healthy =
+            self.diagnosis.is_none() && judge.doubt(policy) < DOUBT && (self.was_healthy || judge.is_clear());
         if self.diagnosis.is_some() {
             return Verdict::Undecided(Undecided::Shared);
         }

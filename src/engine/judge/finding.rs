@@ -17,14 +17,9 @@ pub(crate) enum Finding {
     Unclear,
     /// One was, but the stable release beside suffers as well, or nearly; `worse_than_its_past` if that one is itself
     /// beyond the limit.
-    Shared {
-        worse_than_its_past: bool,
-    },
+    Shared { worse_than_its_past: bool },
     /// One was; `by` names the replica that carries it alone.
-    Breach {
-        breach: Breach,
-        by: Option<Arc<str>>,
-    },
+    Breach { breach: Breach, by: Option<Arc<str>> },
 }
 
 impl Finding {
@@ -132,8 +127,7 @@ impl Judge {
         let mut found = Finding::Nothing;
         for (stream, share) in self.routes.reached(self.horizon, self.routes_limits(policy)) {
             let null = stream.null();
-            let breach =
-                Breach::Route { stream: null.name, route: null.route.clone().unwrap_or_default() };
+            let breach = Breach::Route { stream: null.name, route: null.route.clone().unwrap_or_default() };
             let own = self.shared(stream).unwrap_or_else(|| {
                 let blame = self.rests.blame_share(null.p0, |part: &Part| share.of(part));
                 Finding::from_blame(breach, blame)

@@ -329,7 +329,8 @@ impl Judge {
         let statuses = self.statuses.iter().map(|(_, s)| (s, s.evidence(self.horizon, limits)));
         let crashes =
             (&self.crashes, self.crashes.evidence_of_one_level(self.horizon, self.crashes_limit(policy)));
-        let meters = self.meters.streams().zip(self.meters.evidence(self.horizon, self.resources_limit(policy)));
+        let meters =
+            self.meters.streams().zip(self.meters.evidence(self.horizon, self.resources_limit(policy)));
         let routes = self.routes.doubtful(self.horizon, self.routes_limits(policy));
         statuses.chain([crashes]).chain(meters).chain(routes).collect()
     }
@@ -366,7 +367,10 @@ impl Judge {
 
     /// What the request level and the tick level must reach.
     fn limits(&self, policy: &Policy, share: f64) -> Limits {
-        Limits { requests: self.ln_limit(policy, share), ticks: self.ln_limit(policy, share.min(TICKS_SHARE)) }
+        Limits {
+            requests: self.ln_limit(policy, share),
+            ticks: self.ln_limit(policy, share.min(TICKS_SHARE)),
+        }
     }
 
     /// ln of what a stream with this share of the budget must reach.

@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::engine::judge::{DOUBT, binomial};
 use crate::engine::judge::catastrophe::{Catastrophe, Known};
 use crate::engine::judge::counts::Counts;
 use crate::engine::judge::stream::{Sample, Share, Stream};
+use crate::engine::judge::{DOUBT, binomial};
 use crate::engine::policy::Policy;
 use crate::engine::tick::REPLICAS_MAX;
 use crate::engine::verdict::Arm;

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::engine::judge::binomial;
 use crate::engine::judge::detector::{Detector, ln_below};
-use crate::engine::verdict::{StreamEvidence, StreamName};
+use crate::engine::verdict::{StreamEvidence, StreamName, Unit};
 
 /// Ticks in the recent past that figures for people are taken from: one minute.
 const RECENT_TICKS: usize = 12;
@@ -80,9 +80,7 @@ impl Null {
 
     /// Whether a tick with `k` bad of `n` is bad. The same as `k >= least_bad(n)`, without the search for it.
     fn is_bad(&self, n: u64, k: u64, p0: f64) -> bool {
-        k as f64 > p0 * n as f64
-            && k > 0
-            && (n < BUSY || binomial::upper_tail(n, self.usual, k) <= BY_CHANCE)
+        k as f64 > p0 * n as f64 && k > 0 && (n < BUSY || binomial::upper_tail(n, self.usual, k) <= BY_CHANCE)
     }
 
     /// The least number of bad requests in a tick of `n` that chance explains with this probability at most.
@@ -356,10 +354,11 @@ impl Stream {
     }
 
     fn sum(&self, ticks: usize) -> Share {
-        self.recent.iter().rev().take(ticks).fold(Share::default(), |sum, seen| Share {
-            n: sum.n + seen.of.n,
-            k: sum.k + seen.of.k,
-        })
+        self.recent
+            .iter()
+            .rev()
+            .take(ticks)
+            .fold(Share::default(), |sum, seen| Share { n: sum.n + seen.of.n, k: sum.k + seen.of.k })
     }
 
     /// Events of the last five minutes.
@@ -398,12 +397,15 @@ impl Stream {
             requests: self.total.n,
             bad: self.total.k,
             recent_share: share,
-            recent_value: largest.or(share),
+            recent_value: largest.or(share.filter(|_| self.null.name.unit() == Unit::Share)),
             ln_requests: self.ln_requests(horizon),
             ln_requests_limit: limits.requests,
             ln_ticks: self.ln_ticks(horizon),
             ln_ticks_limit: limits.ticks + self.ticks_surcharge(),
-            ln_attribution: self.beside.as_ref().map(|beside| horizon.ln(&beside.attribution, START_REQUESTS)),
+            ln_attribution: self
+                .beside
+                .as_ref()
+                .map(|beside| horizon.ln(&beside.attribution, START_REQUESTS)),
         }
     }
 }
