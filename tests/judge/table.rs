@@ -2,7 +2,7 @@
 
 use crate::place::Place;
 
-/// Six ticks of which the last four fail outright, each replica alike.
+/// Twenty ticks; from the thirteenth on half of all requests fail.
 fn outage() -> String {
     let line = |t: u64| {
         let errors = if t <= 60 { 0 } else { 200 };
