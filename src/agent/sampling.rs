@@ -87,7 +87,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::supervisor::OwnChildren;
+    use crate::supervisor::{CHILDREN_OF_TESTS, OwnChildren};
 
     async fn next(sampling: &mut Sampling, app: Option<u32>) -> Resources {
         let found = async {
@@ -105,6 +105,7 @@ mod tests {
     /// The children of this very process, which other tests come and go with; ours is there throughout.
     #[tokio::test]
     async fn each_sample_is_told_once_and_none_is_begun_without_an_app() {
+        let _alone = CHILDREN_OF_TESTS.lock().await;
         let mut child = tokio::process::Command::new("sleep").arg("60").kill_on_drop(true).spawn().unwrap();
         let pid = child.id();
         let mut sampling = Sampling::new(Clock::start(), Usage::new(OwnChildren::default()));

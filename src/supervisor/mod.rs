@@ -65,6 +65,10 @@ pub use crate::supervisor::usage::Usage;
 const PORTS: Range<u16> = 10_240..32_768;
 /// Ports that are tried there; when all are taken, the system chooses one.
 const PORT_TRIES_MAX: usize = 100;
+/// Held by tests that have children: the agents among them end whatever is below the process when they end.
+#[cfg(test)]
+pub(crate) static CHILDREN_OF_TESTS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The most open files we ask for, should we be allowed more: enough for ten thousand clients and as many connections
 /// to the app many times over. Beyond it `accept` fails, and the proxy's own limit is far below.
 const OPEN_FILES_MAX: rlim_t = 1 << 20;

@@ -178,6 +178,7 @@ mod tests {
     use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
     use super::*;
+    use crate::supervisor::CHILDREN_OF_TESTS;
 
     const PATIENCE: Duration = Duration::from_secs(30);
     const MIB: u64 = 1 << 20;
@@ -231,6 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn memory_is_that_of_all_the_apps_processes() {
+        let _alone = CHILDREN_OF_TESTS.lock().await;
         let hold = "x=$(head -c 40000000 /dev/zero | tr '\\0' x)";
         let mut shell = Shell::run(&format!(
             "echo up; read _; {hold}; echo more; read _; ( {hold}; echo child; read _ ) <&0; read _"
@@ -249,6 +251,7 @@ mod tests {
 
     #[tokio::test]
     async fn descriptors_are_counted_one_by_one_and_no_longer_when_they_are_closed() {
+        let _alone = CHILDREN_OF_TESTS.lock().await;
         let mut shell = Shell::run(
             "echo up; read _; exec 5</dev/null 6</dev/null 7</dev/null; echo open; \
              read _; exec 6<&-; echo closed; read _; ( exec 8</dev/null; echo child; read _ ) <&0; read _",
@@ -279,6 +282,7 @@ mod tests {
 
     #[tokio::test]
     async fn processor_time_is_what_was_used_since_the_last_sample_also_by_children_that_ended() {
+        let _alone = CHILDREN_OF_TESTS.lock().await;
         let burn = "i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done";
         let mut shell = Shell::run(&format!(
             "{burn}; times; read _; ( {burn} ); times; read _; {burn}; times; read _; times; read _"
