@@ -99,10 +99,6 @@ impl Pursuit {
         &self.id
     }
 
-    pub(crate) fn at(&self) -> Time {
-        self.at
-    }
-
     pub(crate) fn from(&self) -> &Release {
         &self.from
     }

@@ -10,7 +10,9 @@ async fn wrong_usage_is_64_and_says_what_would_be_right() {
         (&["run", "--lisen", "[::]:1"], "--listen"),
         (&["run", "node", "server.js"], "outrigger run -- node server.js"),
         (&["history", "--limit", "0"], "1..=500"),
-        (&["explain"], "<RECORD>"),
+        (&["replay"], "<RECORD>"),
+        (&["judge", "--baseline", "a"], "--candidate"),
+        (&["detectability", "--baseline", "a", "--rate", "-1"], "requests a second above 0"),
         (&["pause", "--for", "soon"], "such as 30m"),
         (&["demo", "--scenario", "worse"], "crash"),
     ];
@@ -22,7 +24,7 @@ async fn wrong_usage_is_64_and_says_what_would_be_right() {
 #[tokio::test]
 async fn help_and_version_are_no_errors() {
     let place = Place::new();
-    let asked: [&[&str]; 9] = [
+    let asked: [&[&str]; 13] = [
         &["--help"],
         &["--version"],
         &["help", "run"],
@@ -32,6 +34,10 @@ async fn help_and_version_are_no_errors() {
         &["history", "--help"],
         &["explain", "-h"],
         &["check", "--help"],
+        &["judge", "--help"],
+        &["replay", "--help"],
+        &["backtest", "--help"],
+        &["detectability", "--help"],
     ];
     for arguments in asked {
         let ended = place.run(arguments, &[]).await;

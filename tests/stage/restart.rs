@@ -32,7 +32,7 @@ async fn the_rollback_reads_well(volume: &Path) {
         "What happened\n  Release v3 failed ",
         " after the release became ready: to roll back to v1.",
         "What it was weighed against\n  release v1, ",
-        "By how much\n  errors: ",
+        "By how much\n  STREAM",
         "the release is degraded",
         "it is still on trial",
         "the mode is enforce: the agent may act",

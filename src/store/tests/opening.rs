@@ -4,9 +4,7 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use crate::engine::record::Progress;
-use crate::store::tests::{
-    baseline, beside, open, pause, ready, release, rollback, seen, settings, tick, write_all,
-};
+use crate::store::tests::{baseline, beside, open, pause, ready, rollback, seen, settings, tick, write_all};
 use crate::store::{self, DATABASE_FILE, OpenError, Write};
 
 /// The database and its log; not the lock, which names its last holder, and no log that is empty.

@@ -260,7 +260,7 @@ async fn half_of_the_room_is_for_the_beginnings_of_the_newest_watches() {
     assert!((4000..=4000 + PRUNE_EVERY).contains(&rows), "{rows}");
     let whole = store
         .ask(|connection, _| {
-            let read = |v| crate::store::evidence::watch(connection, watch_id(v).as_str(), 10_000);
+            let read = |v| store::evidence::watch(connection, watch_id(v).as_str(), 10_000);
             ["v6", "v7", "v8", "v9", "v10", "v11"]
                 .map(|v| read(v).map(|found| found.map(|watch| watch.unwrap().facts.len())))
                 .into_iter()
@@ -275,7 +275,7 @@ async fn half_of_the_room_is_for_the_beginnings_of_the_newest_watches() {
 async fn wide_ticks_are_kept_in_smaller_numbers() {
     let bounded = config::Store { evidence_max: 600, ..settings("".as_ref()) };
     let store = store::in_memory(&bounded).unwrap();
-    write_all(&store, (1..=1400).map(|n| seen("v1", n, rich_tick(n, 200)))).await;
+    write_all(&store, (1..=1400).map(|n| seen("v1", n, rich_tick(n, 240)))).await;
     let bytes = count(&store, "SELECT sum(bytes) FROM evidence").await;
     let rows = count(&store, "SELECT count(*) FROM evidence").await;
     let mean = bytes / rows;
@@ -317,10 +317,10 @@ fn an_archive_that_is_not_there_or_no_database_is_named() {
 async fn a_store_of_the_first_schema_is_taken_over() {
     let dir = tempfile::tempdir().unwrap();
     let (of, ticks) = (baseline("v1", 5), [tick(3, 7), tick(4, 7)]);
-    let latency = crate::store::codec::histogram_to_bytes(&of.latency);
-    let digest = crate::store::codec::baseline::digest(&of, &latency, None);
+    let latency = store::codec::histogram_to_bytes(&of.latency);
+    let digest = store::codec::baseline::digest(&of, &latency, None);
     let former = beside(dir.path());
-    former.execute_batch(crate::store::schema::MIGRATIONS[0]).unwrap();
+    former.execute_batch(store::schema::MIGRATIONS[0]).unwrap();
     former.pragma_update(None, "user_version", 1).unwrap();
     let (from, to) = (of.from.as_millis() as i64, of.to.as_millis() as i64);
     let shares = serde_json::to_string(&of.ticks_by_failed_ppm).unwrap();
@@ -331,7 +331,7 @@ async fn a_store_of_the_first_schema_is_taken_over() {
         )
         .unwrap();
     for t in &ticks {
-        let latencies = crate::store::codec::latencies_to_bytes(&t.latencies);
+        let latencies = store::codec::latencies_to_bytes(&t.latencies);
         former
             .execute(
                 "INSERT INTO evidence VALUES (NULL, 'v1', ?1, ?2, 500, ?3, 501, 502, 500, 3, 1, ?4, ?5)",
@@ -368,7 +368,8 @@ async fn a_change_anywhere_in_a_baselines_wide_part_is_found() {
     let store = open(dir.path());
     write_all(&store, [Write::Baseline(Box::new(rich("v1", 9)))]).await;
     assert_eq!(store.memory().await.unwrap().baselines, [rich("v1", 9)]);
-    for sql in ["UPDATE baselines SET wide = wide || x'00'", "UPDATE baselines SET wide = NULL"] {
+    for sql in ["UPDATE baselines SET wide = CAST(wide || x'00' AS BLOB)", "UPDATE baselines SET wide = NULL"]
+    {
         beside(dir.path()).execute_batch(sql).unwrap();
         assert_eq!(store.memory().await.unwrap().baselines, []);
     }
