@@ -199,7 +199,7 @@ async fn run(
             effects.extend(engine.step(service.now, Input::Exited(Exit { code: Some(1), signal: None })));
             effects.extend(engine.step(service.now, Input::BecameReady));
         }
-        if n % 3 == 0 && second == 150 {
+        if n.is_multiple_of(3) && second == 150 {
             keep(store, std::mem::take(&mut effects), records, is_lost).await;
             let memory = store.memory().await.unwrap();
             let watch = memory.watch.clone().expect("the watch is whole");

@@ -5,7 +5,7 @@ use crate::agent::Place;
 #[tokio::test]
 async fn wrong_usage_is_64_and_says_what_would_be_right() {
     let place = Place::new();
-    let wrong: [(&[&str], &str); 7] = [
+    let wrong: [(&[&str], &str); 9] = [
         (&["rum"], "run"),
         (&["run", "--lisen", "[::]:1"], "--listen"),
         (&["run", "node", "server.js"], "outrigger run -- node server.js"),

@@ -5,12 +5,13 @@ use std::time::Duration;
 use outrigger::engine::baseline::Baseline;
 use outrigger::engine::diagnosis::{Diagnosis, Ground};
 use outrigger::engine::policy::Policy;
-use outrigger::engine::release::Release;
 use outrigger::engine::tick::{ProbeTick, Resources, Round, RouteTick, Tick};
 use outrigger::engine::time::Time;
 use outrigger::engine::verdict::{Breach, StreamName, Undecided, Verdict};
 use outrigger::engine::watch::{Judgement, Watch};
 use outrigger::engine::window::Latencies;
+
+use crate::world::release;
 
 const START: Time = Time::from_millis(1_800_000_000_000);
 const STEP: Duration = Duration::from_secs(5);
@@ -115,7 +116,7 @@ fn probes(tick: &mut Tick, name: &str, database: Database) {
 impl Scene {
     fn open(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut baseline = Baseline::empty(Release::new("v1").unwrap(), START);
+        let mut baseline = Baseline::empty(release("v1"), START);
         for n in 0..720 {
             let to = START + STEP * (n + 1);
             let mut tick = tick(&mut rng, to, WELL);
@@ -124,7 +125,7 @@ impl Scene {
             baseline.learn(&tick, STEP * (n + 100));
         }
         let ready = START + Duration::from_secs(7 * 24 * 3600);
-        let watch = Watch::begin(ready, Release::new("v2").unwrap(), Some(baseline), Policy::default());
+        let watch = Watch::begin(ready, release("v2"), Some(baseline), Policy::default());
         Self { rng, watch, now: ready }
     }
 
@@ -334,11 +335,11 @@ fn a_storm_of_401_and_a_leak_and_slow_crashes_are_found() {
 fn a_score_is_high_in_health_and_low_in_illness() {
     let mut scene = Scene::open(13);
     scene.well(60, 2);
-    let well = scene.round(&[WELL; 2], None, [calm(), calm()]).score.unwrap();
+    let well = scene.round(&[WELL; 2], None, [calm(), calm()]).score.expect("it is judged");
     let ill = Like { errors: 0.05, ..WELL };
     let (_, judgement) = scene.until_degraded(8, &[ill; 2], None, [calm(), calm()]);
-    let ill = judgement.score.unwrap();
-    assert!(well > 0.7 && ill <= 0.5 && ill >= 0.0, "{well} {ill}");
+    let ill = judgement.score.expect("it is judged");
+    assert!(well > 0.7 && (0.0..=0.5).contains(&ill), "{well} {ill}");
 }
 
 #[test]

@@ -250,7 +250,7 @@ pub(crate) fn warm_up(baseline: &Baseline) -> Duration {
         binomial::upper_tail(n, 0.1, slow) < COLD_BY_CHANCE
             || binomial::upper_tail(slice.judged, failures, slice.failed) < COLD_BY_CHANCE
     });
-    cold.map(|(&end, _)| Duration::from_secs(end)).last().unwrap_or_default()
+    cold.map(|(&end, _)| Duration::from_secs(end)).max().unwrap_or_default()
 }
 
 /// A share and three standard errors above it.

@@ -193,9 +193,10 @@ fn labels_on_the_wire_are_the_engines_own() {
                 assert_eq!(doc["verdict"]["breach"], breach_label(breach));
             }
             for (evidence, doc) in decided.evidence.iter().zip(doc["evidence"].as_array().unwrap()) {
-                match evidence.name {
-                    StreamName::Status(status) => assert_eq!(doc["stream"]["status"], status),
-                    name => assert_eq!(doc["stream"], name.label()),
+                if let StreamName::Status(status) = evidence.name {
+                    assert_eq!(doc["stream"]["status"], status);
+                } else {
+                    assert_eq!(doc["stream"], evidence.name.label());
                 }
             }
             if let Some(diagnosis) = &decided.diagnosis {
