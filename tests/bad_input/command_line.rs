@@ -12,7 +12,7 @@ async fn wrong_usage_is_64_and_says_what_would_be_right() {
         (&["history", "--limit", "0"], "1..=500"),
         (&["replay"], "<RECORD>"),
         (&["judge", "--baseline", "a"], "--candidate"),
-        (&["detectability", "--baseline", "a", "--rate", "-1"], "requests a second above 0"),
+        (&["detectability", "--baseline", "a", "--rate=-1"], "requests a second above 0"),
         (&["pause", "--for", "soon"], "such as 30m"),
         (&["demo", "--scenario", "worse"], "crash"),
     ];
