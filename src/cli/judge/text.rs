@@ -38,7 +38,7 @@ struct Series {
 pub(super) fn write(judging: &mut Judging, policy: &Policy, out: &mut impl Write) -> io::Result<()> {
     let (mut rows, mut series) = (Vec::<Row>::new(), Series::default());
     let mut before = None;
-    while let Some(moment) = judging.next() {
+    for moment in judging.by_ref() {
         let now =
             (moment.judgement.verdict.label(), moment.judgement.diagnosis.as_ref().map(Diagnosis::label));
         series.add(&moment);
