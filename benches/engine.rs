@@ -10,9 +10,9 @@ use outrigger::engine::memory::Memory;
 use outrigger::engine::observation::{Method, Outcome, StatusClass};
 use outrigger::engine::policy::Policy;
 use outrigger::engine::release::Release;
+use outrigger::engine::tick::{Round, RouteTick, TICK, Tick};
 use outrigger::engine::time::Time;
 use outrigger::engine::watch::Watch;
-use outrigger::engine::tick::{Round, RouteTick, TICK, Tick};
 use outrigger::engine::window::{Count, Latencies, Window};
 use outrigger::engine::{Effect, Engine, Identity, Input};
 

@@ -16,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::access::{self, Peer, Refusal};
 use crate::admin::health::{self, Detail};
-use crate::admin::shared::{Command, NoAnswer, STREAMS_MAX, Shared};
-use crate::admin::{metrics, pages, stream};
+use crate::admin::shared::{Command, NoAnswer, Published, STREAMS_MAX, Shared};
+use crate::admin::{metrics, pages, releases, stream};
 use crate::engine::release::RecordId;
 use crate::engine::route::GROUPS_MAX;
 
@@ -41,7 +41,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 const ID_MAX: usize = 32;
 
 const ROUTES: &str = "there is no such page; there are: / /metrics /api/health /api/health/deep /api/snapshot \
-                      /api/routes /api/stream /api/records /api/records/{id} and, with POST, /api/pause and /api/resume";
+                      /api/releases /api/routes /api/stream /api/records /api/records/{id} and, with POST, /api/pause and /api/resume";
 
 /// What every handler works with.
 #[derive(Clone, Debug)]
@@ -58,12 +58,16 @@ pub(super) fn router(shared: Arc<Shared>, shutdown: CancellationToken) -> Router
         .route("/style.css", get(|h: HeaderMap| async move { pages::STYLE.serve(&h) }))
         .route("/app.js", get(|h: HeaderMap| async move { pages::APP.serve(&h) }))
         .route("/charts.js", get(|h: HeaderMap| async move { pages::CHARTS.serve(&h) }))
+        .route("/records.js", get(|h: HeaderMap| async move { pages::RECORDS.serve(&h) }))
+        .route("/releases.js", get(|h: HeaderMap| async move { pages::RELEASES.serve(&h) }))
+        .route("/streams.js", get(|h: HeaderMap| async move { pages::STREAMS.serve(&h) }))
         .route("/routes.js", get(|h: HeaderMap| async move { pages::ROUTES.serve(&h) }))
         .route("/words.js", get(|h: HeaderMap| async move { pages::WORDS.serve(&h) }))
         .route("/metrics", get(scrape))
         .route("/api/health", get(shallow_health))
         .route("/api/health/deep", get(deep_health))
         .route("/api/snapshot", get(snapshot))
+        .route("/api/releases", get(by_release))
         .route("/api/routes", get(by_route))
         .route("/api/stream", get(live))
         .route("/api/records", get(records))
@@ -166,12 +170,7 @@ async fn deep_health(
 
 async fn snapshot(State(desk): State<Desk>, uri: Uri) -> Result<Response, Fault> {
     let Query(asked) = query::<SnapshotQuery>(&uri)?;
-    let published = desk.shared.published().ok_or_else(|| {
-        Fault::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the agent has not sealed its first second yet; try again",
-        )
-    })?;
+    let published = published(&desk)?;
     let mut body = published.json().to_vec();
     if asked.series.unwrap_or(0) > 0 {
         let series =
@@ -183,6 +182,20 @@ async fn snapshot(State(desk): State<Desk>, uri: Uri) -> Result<Response, Fault>
     }
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, body).into_response())
+}
+
+fn published(desk: &Desk) -> Result<Arc<Published>, Fault> {
+    desk.shared.published().ok_or_else(|| {
+        Fault::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the agent has not sealed its first second yet; try again",
+        )
+    })
+}
+
+async fn by_release(State(desk): State<Desk>) -> Result<Response, Fault> {
+    let published = published(&desk)?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(releases::json(&published))).into_response())
 }
 
 async fn by_route(State(desk): State<Desk>, uri: Uri) -> Result<Response, Fault> {

@@ -2,13 +2,18 @@
 //!
 //! Nothing is counted here. So a metric can never disagree with the API, and a scrape costs what one page costs.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder as _, TextEncoder};
 
 use crate::admin::live::Phase;
 use crate::admin::routes::ROUTE_BUCKETS_US;
 use crate::admin::shared::{Published, Shared};
+use crate::admin::streams;
 use crate::admin::totals::{BUCKETS_US, Totals};
+use crate::engine::diagnosis::Diagnosis;
+use crate::engine::snapshot::Snapshot;
 use crate::engine::window::{SPREAD_BOUNDS_US, Spread, WATCHED_STATUSES};
 
 /// The media type that scrapers expect.
@@ -16,6 +21,9 @@ pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 
 /// The verdicts' names, each a series that is 0 or 1.
 const VERDICTS: [&str; 4] = ["healthy", "degraded", "undecided", "not_judgeable"];
+
+/// The diagnoses' names and the want of one, each a series that is 0 or 1.
+const DIAGNOSES: [&str; 7] = ["none", "deployment", "replica", "dependency", "shared", "network", "observer"];
 
 /// The names of the watched statuses.
 const STATUS_LABELS: [&str; WATCHED_STATUSES.len()] = ["400", "401", "403", "404", "409", "422", "429"];
@@ -224,18 +232,14 @@ fn of_engine(published: &Published) -> Vec<MetricFamily> {
     let engine = &published.live.engine;
     let verdicts =
         VERDICTS.iter().map(|&v| (vec![("verdict", v)], flag(v == engine.verdict.label()))).collect();
-    let mut evidence: Vec<_> =
-        engine.evidence.iter().map(|s| (vec![("stream", s.name.label())], s.progress())).collect();
-    if !evidence.is_empty() {
-        evidence.push((vec![("stream", "latency")], engine.latency_progress));
-    }
     let cooling = engine.cooldown_until.is_some_and(|until| until > published.at);
     let mut families = vec![
         gauge("outrigger_verdict", "1 for the verdict on the release that is running.", verdicts),
         gauge(
             "outrigger_stream_evidence_ratio",
-            "Evidence against the release as a share of its limit; `latency` is its streams taken together.",
-            evidence,
+            "Evidence against the release as a share of its limit; `latency` is its streams taken together, a route's \
+             stream the farthest of all routes.",
+            evidence(engine),
         ),
         gauge(
             "outrigger_paused",
@@ -249,6 +253,7 @@ fn of_engine(published: &Published) -> Vec<MetricFamily> {
             vec![(vec![], engine.baseline.as_ref().map_or(0.0, |b| b.requests as f64))],
         ),
     ];
+    families.extend(of_diagnosis(engine));
     if let Some(watch) = &engine.watch {
         let value = |v: f64| vec![(vec![], v)];
         families.extend([
@@ -266,6 +271,43 @@ fn of_engine(published: &Published) -> Vec<MetricFamily> {
         ]);
     }
     families
+}
+
+/// One series a kind of stream, never one a route: at most 20.
+fn evidence(engine: &Snapshot) -> Samples<'_> {
+    let mut farthest = BTreeMap::new();
+    for stream in &engine.evidence {
+        let kept: &mut f64 = farthest.entry(stream.name.label()).or_default();
+        *kept = kept.max(streams::progress(stream));
+    }
+    if !farthest.is_empty() {
+        farthest.insert("latency", engine.latency_progress);
+    }
+    farthest.into_iter().map(|(name, share)| (vec![("stream", name)], share)).collect()
+}
+
+fn of_diagnosis(engine: &Snapshot) -> [MetricFamily; 3] {
+    let said = engine.diagnosis.as_ref().map_or("none", Diagnosis::label);
+    let diagnoses = DIAGNOSES.iter().map(|&d| (vec![("diagnosis", d)], flag(d == said))).collect();
+    // All that are known, so that a series does not begin with the trouble; the engine bounds their number.
+    let baseline = engine.baseline.iter().flat_map(|b| &b.probes);
+    let known = baseline.chain(&engine.own.probes).map(|(name, _)| name).chain(&engine.worse_dependencies);
+    let known: BTreeSet<&str> = known.map(|name| &**name).collect();
+    let is_worse = |name: &str| engine.worse_dependencies.iter().any(|worse| **worse == *name);
+    let worse = known.into_iter().map(|name| (vec![("dependency", name)], flag(is_worse(name))));
+    [
+        gauge(
+            "outrigger_health_score",
+            "The release's health, 1 (as good as its baseline) to 0; absent where there is nothing to compare with.",
+            engine.score.map(|score| (vec![], score)).into_iter().collect(),
+        ),
+        gauge("outrigger_diagnosis", "1 for whose fault it is that the release looks bad.", diagnoses),
+        gauge(
+            "outrigger_dependency_worse",
+            "1 while a dependency is worse than it used to be, by evidence of its own.",
+            worse.collect(),
+        ),
+    ]
 }
 
 fn of_store(published: &Published) -> Vec<MetricFamily> {

@@ -15,11 +15,13 @@ mod health;
 mod live;
 mod metrics;
 mod pages;
+mod releases;
 mod routes;
 mod series;
 mod serve;
 mod shared;
 mod stream;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod totals;

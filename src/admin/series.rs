@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde::Serialize;
 
+use crate::admin::streams::{self, Group, group_progress};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::verdict::StreamName;
 use crate::engine::window::Window;
@@ -32,6 +33,8 @@ pub(super) struct Point {
     pub(super) in_flight: u64,
     /// How far each stream's evidence has come.
     pub(super) progress: Progress,
+    /// The health score, 0 to 1; `null` before there was evidence.
+    pub(super) score: Option<f64>,
     /// The verdict's name.
     pub(super) verdict: &'static str,
     /// The release that was running.
@@ -44,9 +47,16 @@ pub(super) struct Progress {
     pub(super) errors: f64,
     pub(super) latency_p50: f64,
     pub(super) latency_p90: f64,
+    pub(super) latency_p95: f64,
     pub(super) latency_p99: f64,
     /// The latency streams taken together: this is what decides.
     pub(super) latency: f64,
+    /// The farthest of the streams of 4xx statuses,
+    pub(super) statuses: f64,
+    /// of crashes, processor, memory and descriptors,
+    pub(super) resources: f64,
+    /// and of the routes.
+    pub(super) routes: f64,
 }
 
 impl Point {
@@ -64,6 +74,7 @@ impl Point {
             p99_us: at(0.99),
             in_flight: window.in_flight,
             progress: progress(engine),
+            score: engine.score.map(thousandths),
             verdict: engine.verdict.label(),
             release: engine.release.as_str().to_owned(),
         }
@@ -71,26 +82,22 @@ impl Point {
 }
 
 fn progress(engine: &Snapshot) -> Progress {
-    let mut progress = Progress { latency: thousandths(engine.latency_progress), ..Progress::default() };
-    for stream in &engine.evidence {
-        let place = match stream.name {
-            StreamName::Errors => &mut progress.errors,
-            StreamName::LatencyP50 => &mut progress.latency_p50,
-            StreamName::LatencyP90 => &mut progress.latency_p90,
-            StreamName::LatencyP99 => &mut progress.latency_p99,
-            StreamName::LatencyP95
-            | StreamName::RouteErrors
-            | StreamName::RouteP50
-            | StreamName::RouteP95
-            | StreamName::Status(_)
-            | StreamName::Crashes
-            | StreamName::Cpu
-            | StreamName::Memory
-            | StreamName::Descriptors => continue,
-        };
-        *place = thousandths(stream.progress());
+    let of_group = |group| thousandths(group_progress(engine, group));
+    let of = |name: StreamName| {
+        let stream = engine.evidence.iter().find(|stream| stream.name == name);
+        stream.map_or(0.0, |stream| thousandths(streams::progress(stream)))
+    };
+    Progress {
+        errors: of(StreamName::Errors),
+        latency_p50: of(StreamName::LatencyP50),
+        latency_p90: of(StreamName::LatencyP90),
+        latency_p95: of(StreamName::LatencyP95),
+        latency_p99: of(StreamName::LatencyP99),
+        latency: thousandths(engine.latency_progress),
+        statuses: of_group(Group::Statuses),
+        resources: of_group(Group::Resources),
+        routes: of_group(Group::Routes),
     }
-    progress
 }
 
 /// Three digits are all that a chart shows; more would double the size of the series.
@@ -145,5 +152,8 @@ mod tests {
         assert_eq!(point.seconds, 1.0);
         assert!(point.p50_us <= point.p90_us && point.p90_us <= point.p99_us && point.p50_us.is_some());
         assert!(point.progress.errors > 0.0 && point.progress.errors < 1.0);
+        let Progress { statuses, resources, routes, .. } = point.progress;
+        assert_eq!((statuses, resources, routes), (0.1, 0.25, 0.4), "the farthest of each group");
+        assert_eq!(point.score, Some(0.62));
     }
 }

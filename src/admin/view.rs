@@ -8,14 +8,16 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::admin::shared::Published;
+use crate::admin::streams::{self, StreamJson};
 use crate::admin::totals::TotalsView;
 use crate::admin::words;
 use crate::engine::baseline::BaselineSummary;
+use crate::engine::diagnosis::{Diagnosis, Ground};
 use crate::engine::policy::Policy;
 use crate::engine::record::{Pause, Progress};
 use crate::engine::snapshot::{DecisionView, Snapshot, WatchView};
 use crate::engine::time::Time;
-use crate::engine::verdict::{Breach, StreamEvidence, Verdict};
+use crate::engine::verdict::{Breach, Verdict};
 
 #[derive(Debug, Serialize)]
 pub(super) struct SnapshotJson<'a> {
@@ -27,8 +29,16 @@ pub(super) struct SnapshotJson<'a> {
     standing: &'static str,
     mode: &'static str,
     platform: &'static str,
-    verdict: VerdictJson,
-    evidence: Vec<StreamJson>,
+    verdict: VerdictJson<'a>,
+    /// Whose fault it is; `null` where nothing is wrong.
+    diagnosis: Option<DiagnosisJson<'a>>,
+    /// The health score, 0 to 1; `null` when not judgeable or before there was evidence.
+    score: Option<f64>,
+    /// What could be found at this traffic; `null` when not judgeable.
+    outlook: Option<OutlookJson>,
+    /// Dependencies that are worse than they used to be.
+    worse_dependencies: Vec<&'a str>,
+    evidence: Vec<StreamJson<'a>>,
     latency_progress: f64,
     baseline: Option<BaselineJson<'a>>,
     own: BaselineJson<'a>,
@@ -55,37 +65,59 @@ struct ServiceJson<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct VerdictJson {
+struct VerdictJson<'a> {
     label: &'static str,
     breach: Option<&'static str>,
-    /// The stream that a breach of latency names.
+    /// The stream that a breach of latency, of a route or of a resource names.
     stream: Option<&'static str>,
+    /// The route of a breach of a route.
+    route: Option<&'a str>,
     since: Option<String>,
     /// Why, in plain words.
     why: String,
     /// What the agent does about it, or would do.
     next: String,
+    /// What would change it.
+    changes: String,
 }
 
 #[derive(Debug, Serialize)]
-struct StreamJson {
-    stream: &'static str,
-    baseline: f64,
-    limit: f64,
-    p0: f64,
-    requests: u64,
-    bad: u64,
-    recent_share: Option<f64>,
-    recent_value: Option<f64>,
-    ln_requests: f64,
-    ln_requests_limit: f64,
-    ln_ticks: f64,
-    ln_ticks_limit: f64,
-    progress: f64,
+struct DiagnosisJson<'a> {
+    label: &'static str,
+    /// Whether putting the former release back is what helps.
+    blames_release: bool,
+    /// Why the release is blamed: `nothing_else`, `control_is_well` or `overloads`.
+    ground: Option<&'static str>,
+    /// The dependency that is worse.
+    dependency: Option<&'a str>,
+    /// The replica that is.
+    replica: Option<&'a str>,
+    /// Since when the dependency is worse.
+    since: Option<String>,
+    /// When the hold ends or has ended,
+    hold_until: Option<String>,
+    /// and whether it has.
+    hold_ended: Option<bool>,
+    /// Of what is shared: whether the release is suspected all the same.
+    by_the_release: Option<bool>,
+    /// The diagnosis and its ground, in plain words.
+    why: String,
 }
 
 #[derive(Debug, Serialize)]
-struct BaselineJson<'a> {
+struct OutlookJson {
+    requests_per_second: f64,
+    /// The smallest share of failures that would typically be called within two minutes.
+    errors_in_two_minutes: Option<f64>,
+    /// How long twice the allowed share of failures would typically take.
+    doubled_errors_seconds: Option<f64>,
+    /// The same in plain words.
+    says: String,
+}
+
+/// What a release has shown, in figures.
+#[derive(Debug, Serialize)]
+pub(super) struct BaselineJson<'a> {
     release: &'a str,
     from: String,
     to: String,
@@ -96,6 +128,20 @@ struct BaselineJson<'a> {
     p90_us: Option<u64>,
     p95_us: Option<u64>,
     p99_us: Option<u64>,
+    /// Median of the processor time used, in thousandths of a processor.
+    cpu_millicores: Option<u64>,
+    /// 95th percentile of the memory held.
+    memory_bytes: Option<u64>,
+    /// 95th percentile of the file descriptors open.
+    descriptors: Option<u64>,
+    dependencies: Vec<DependencyJson<'a>>,
+}
+
+/// A dependency as a release saw it.
+#[derive(Debug, Serialize)]
+struct DependencyJson<'a> {
+    name: &'a str,
+    p50_us: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -139,8 +185,26 @@ struct PolicyJson {
     error_ratio: f64,
     error_floor: f64,
     latency_ratio: f64,
+    judge_routes: bool,
+    judge_statuses: bool,
+    status_ratio: f64,
+    status_floor: f64,
+    judge_resources: bool,
+    resource_ratio: f64,
+    control_ratio: f64,
+    probe_floor: f64,
+    probe_ratio: f64,
+    hold_seconds: f64,
+    hold_blames_until_seconds: f64,
     baseline_requests_min: u64,
     known_good_requests: u64,
+    watch_max_seconds: f64,
+    catastrophe_ticks: u32,
+    catastrophe_error_share: f64,
+    catastrophe_requests_min: u64,
+    catastrophe_latency_ratio: f64,
+    crashes: u32,
+    crashes_within_seconds: f64,
     cooldown_seconds: f64,
     verify_seconds: f64,
     act_after_watch: bool,
@@ -189,7 +253,11 @@ pub(super) fn snapshot(published: &Published) -> SnapshotJson<'_> {
         mode: engine.mode.label(),
         platform: live.platform,
         verdict: verdict(engine),
-        evidence: engine.evidence.iter().map(stream).collect(),
+        diagnosis: engine.diagnosis.as_ref().map(|d| diagnosis(d, &engine.policy)),
+        score: engine.score,
+        outlook: outlook(engine),
+        worse_dependencies: engine.worse_dependencies.iter().map(|name| &**name).collect(),
+        evidence: engine.evidence.iter().map(|s| streams::json(s, &engine.policy)).collect(),
         latency_progress: engine.latency_progress,
         baseline: engine.baseline.as_ref().map(baseline),
         own: baseline(&engine.own),
@@ -229,45 +297,73 @@ pub(super) fn rfc3339(at: Time) -> String {
     humantime::format_rfc3339_millis(at).to_string()
 }
 
-fn verdict(engine: &Snapshot) -> VerdictJson {
+fn verdict(engine: &Snapshot) -> VerdictJson<'_> {
     let (breach, since) = match &engine.verdict {
         Verdict::Degraded { breach, since } => (Some(breach), Some(*since)),
         Verdict::NotJudgeable(_) | Verdict::Undecided(_) | Verdict::Healthy => (None, None),
     };
-    let stream = breach.and_then(|b| match b {
-        Breach::Latency(name) => Some(name.label()),
-        Breach::Route { stream, .. } | Breach::Resource(stream) => Some(stream.label()),
-        Breach::Errors | Breach::Status(_) | Breach::Crashes | Breach::Catastrophe(_) => None,
-    });
+    let (stream, route) = match breach {
+        Some(Breach::Latency(name) | Breach::Resource(name)) => (Some(name.label()), None),
+        Some(Breach::Route { stream, route }) => (Some(stream.label()), Some(&**route)),
+        Some(Breach::Errors | Breach::Status(_) | Breach::Crashes | Breach::Catastrophe(_)) | None => {
+            (None, None)
+        }
+    };
     VerdictJson {
         label: engine.verdict.label(),
         breach: breach.map(Breach::label),
         stream,
+        route,
         since: since.map(rfc3339),
         why: words::why(engine),
         next: words::next(engine),
+        changes: words::changes(engine),
     }
 }
 
-fn stream(s: &StreamEvidence) -> StreamJson {
-    StreamJson {
-        stream: s.name.label(),
-        baseline: s.baseline,
-        limit: s.limit,
-        p0: s.p0,
-        requests: s.requests,
-        bad: s.bad,
-        recent_share: s.recent_share,
-        recent_value: s.recent_value,
-        ln_requests: s.ln_requests,
-        ln_requests_limit: s.ln_requests_limit,
-        ln_ticks: s.ln_ticks,
-        ln_ticks_limit: s.ln_ticks_limit,
-        progress: s.progress(),
+fn diagnosis<'a>(d: &'a Diagnosis, policy: &Policy) -> DiagnosisJson<'a> {
+    let mut json = DiagnosisJson {
+        label: d.label(),
+        blames_release: d.blames_release(),
+        ground: None,
+        dependency: None,
+        replica: None,
+        since: None,
+        hold_until: None,
+        hold_ended: None,
+        by_the_release: None,
+        why: words::whose(d, policy),
+    };
+    match d {
+        Diagnosis::Deployment(Ground::NothingElse) => json.ground = Some("nothing_else"),
+        Diagnosis::Deployment(Ground::ControlIsWell) => json.ground = Some("control_is_well"),
+        Diagnosis::Deployment(Ground::Overloads { probe }) => {
+            json.ground = Some("overloads");
+            json.dependency = Some(probe);
+        }
+        Diagnosis::Replica { replica } => json.replica = Some(replica),
+        Diagnosis::Dependency { probe, since, until, hold_ended } => {
+            json.dependency = Some(probe);
+            json.since = Some(rfc3339(*since));
+            json.hold_until = Some(rfc3339(*until));
+            json.hold_ended = Some(*hold_ended);
+        }
+        Diagnosis::Shared { by_the_release } => json.by_the_release = Some(*by_the_release),
+        Diagnosis::Network | Diagnosis::Observer => {}
     }
+    json
 }
 
-fn baseline(b: &BaselineSummary) -> BaselineJson<'_> {
+fn outlook(engine: &Snapshot) -> Option<OutlookJson> {
+    engine.outlook.as_ref().map(|seen| OutlookJson {
+        requests_per_second: seen.requests_per_second,
+        errors_in_two_minutes: seen.errors_in_two_minutes,
+        doubled_errors_seconds: seen.doubled_errors_take.map(|d| d.as_secs_f64()),
+        says: words::outlook(seen, engine),
+    })
+}
+
+pub(super) fn baseline(b: &BaselineSummary) -> BaselineJson<'_> {
     BaselineJson {
         release: b.release.as_str(),
         from: rfc3339(b.from),
@@ -279,6 +375,14 @@ fn baseline(b: &BaselineSummary) -> BaselineJson<'_> {
         p90_us: b.p90_us,
         p95_us: b.p95_us,
         p99_us: b.p99_us,
+        cpu_millicores: b.cpu_millicores,
+        memory_bytes: b.memory_bytes,
+        descriptors: b.descriptors,
+        dependencies: b
+            .probes
+            .iter()
+            .map(|(name, p50_us)| DependencyJson { name, p50_us: *p50_us })
+            .collect(),
     }
 }
 
@@ -328,8 +432,26 @@ fn policy(p: &Policy) -> PolicyJson {
         error_ratio: p.error_ratio,
         error_floor: p.error_floor,
         latency_ratio: p.latency_ratio,
+        judge_routes: p.judge_routes,
+        judge_statuses: p.judge_statuses,
+        status_ratio: p.status_ratio,
+        status_floor: p.status_floor,
+        judge_resources: p.judge_resources,
+        resource_ratio: p.resource_ratio,
+        control_ratio: p.control_ratio,
+        probe_floor: p.probe_floor,
+        probe_ratio: p.probe_ratio,
+        hold_seconds: p.hold.as_secs_f64(),
+        hold_blames_until_seconds: p.hold_blames_until.as_secs_f64(),
         baseline_requests_min: p.baseline_requests_min,
         known_good_requests: p.known_good_requests,
+        watch_max_seconds: p.watch_max.as_secs_f64(),
+        catastrophe_ticks: p.catastrophe_ticks,
+        catastrophe_error_share: p.catastrophe_error_share,
+        catastrophe_requests_min: p.catastrophe_requests_min,
+        catastrophe_latency_ratio: p.catastrophe_latency_ratio,
+        crashes: p.crashes,
+        crashes_within_seconds: p.crashes_within.as_secs_f64(),
         cooldown_seconds: p.cooldown.as_secs_f64(),
         verify_seconds: p.verify.as_secs_f64(),
         act_after_watch: p.act_after_watch,

@@ -1,11 +1,22 @@
 //! The verdict, and what would follow from it, in plain words. The page, the CLI and whoever reads the API say the same.
 
-use std::time::Duration;
+mod figures;
+mod streams;
+mod whose;
 
+use crate::admin::streams::progress;
+use crate::admin::words::figures::{duration, percent, thousands};
+use crate::engine::diagnosis::Diagnosis;
 use crate::engine::policy::{Mode, Policy};
 use crate::engine::record::Progress;
 use crate::engine::snapshot::{DecisionView, Snapshot};
 use crate::engine::verdict::{Arm, Breach, NotJudgeable, StreamEvidence, StreamName, Undecided, Verdict};
+
+pub(super) use crate::admin::words::streams::{guard, ratio};
+pub(super) use crate::admin::words::whose::{changes, outlook, whose};
+
+/// A share of its limit that is not worth a word.
+const NOTHING: f64 = 0.01;
 
 /// Why the verdict is what it is, in a sentence or two.
 pub(super) fn why(engine: &Snapshot) -> String {
@@ -52,50 +63,50 @@ fn undecided(engine: &Snapshot, why: &Undecided) -> String {
             "Worse than the baseline allows, but so is the stable release beside it.".to_owned()
         }
         Undecided::Gathering => match foremost(engine) {
-            Some((name, share)) if share >= 0.01 => {
-                format!(
-                    "Gathering evidence. Foremost: {name}, at {:.0} % of what it would take to call it degraded.",
-                    share * 100.0
-                )
+            Some((name, share)) => {
+                format!("Gathering evidence. {}", foremost_words(&name, share))
             }
-            Some(_) | None => "Gathering evidence: so far nothing points either way.".to_owned(),
+            None => "Gathering evidence: so far nothing points either way.".to_owned(),
         },
     }
+}
+
+fn foremost_words(name: &str, share: f64) -> String {
+    format!("Foremost: {name}, at {:.0} % of what it would take to call it degraded.", share * 100.0)
 }
 
 fn healthy(engine: &Snapshot) -> String {
     let requests = engine.evidence.iter().map(|s| s.requests).max().unwrap_or_default();
     let against = engine.baseline.as_ref().map_or_else(String::new, |b| format!(" than {}", b.release));
-    format!("Over {} judged requests no worse{against} beyond the guard bands.", thousands(requests))
+    let well =
+        format!("Over {} judged requests no worse{against} beyond the guard bands.", thousands(requests));
+    match foremost(engine) {
+        Some((name, share)) => format!("{well} {}", foremost_words(&name, share)),
+        None => well,
+    }
 }
 
 fn degraded(engine: &Snapshot, breach: &Breach) -> String {
-    let policy = &engine.policy;
-    match breach {
-        Breach::Errors => match stream(engine, StreamName::Errors) {
-            Some(s) => format!(
-                "{} of requests failed in the last minute; the limit is {}, the baseline {}.",
-                s.recent_value.map_or("No known share".to_owned(), percent),
-                percent(s.limit),
-                percent(s.baseline)
-            ),
-            None => "More requests fail than the baseline allows.".to_owned(),
-        },
-        Breach::Latency(name) => match stream(engine, *name) {
-            Some(s) => format!(
-                "The {} was {} in the last minute; the limit is {}, the baseline {}.",
-                stream_name(*name),
-                s.recent_value.map_or("not known".to_owned(), latency),
-                latency(s.limit),
-                latency(s.baseline)
-            ),
-            None => "Requests are slower than the baseline allows.".to_owned(),
-        },
-        Breach::Route { .. } | Breach::Status(_) | Breach::Crashes | Breach::Resource(_) => {
-            breach.label().to_owned()
+    let (found, otherwise) = match breach {
+        Breach::Errors => (stream(engine, StreamName::Errors, None), "More requests fail than allowed."),
+        Breach::Latency(name) => (stream(engine, *name, None), "Requests are slower than allowed."),
+        Breach::Route { stream: name, route } => {
+            let found = stream(engine, *name, Some(route));
+            let is_errors = *name == StreamName::RouteErrors;
+            let worse = if is_errors { "fails more often" } else { "is slower" };
+            let otherwise = format!("{route} {worse} than allowed.");
+            return found.map_or(otherwise, streams::stands);
         }
-        Breach::Catastrophe(arm) => catastrophe(*arm, policy),
-    }
+        Breach::Status(status) => {
+            let found = stream(engine, StreamName::Status(*status), None);
+            let otherwise = format!("More requests are answered with {status} than allowed.");
+            return found.map_or(otherwise, streams::stands);
+        }
+        Breach::Crashes => (None, "The app crashes far more often than the baseline's release did."),
+        Breach::Resource(name) => (stream(engine, *name, None), "The app uses more than allowed."),
+        Breach::Catastrophe(arm) => return catastrophe(*arm, &engine.policy),
+    };
+    found.map_or_else(|| otherwise.to_owned(), streams::stands)
 }
 
 fn catastrophe(arm: Arm, policy: &Policy) -> String {
@@ -132,6 +143,9 @@ pub(super) fn next(engine: &Snapshot) -> String {
             pause.by
         );
     }
+    if let (true, Some(held)) = (degraded, engine.diagnosis.as_ref().and_then(|d| not_blamed(engine, d))) {
+        return format!("{then}: {held}");
+    }
     let Some(target) = &engine.target else {
         return format!("{then}: held and recorded, because no other release is known good.");
     };
@@ -146,6 +160,24 @@ pub(super) fn next(engine: &Snapshot) -> String {
             )
         }
         Mode::Enforce => enforce(engine, then, target.as_str()),
+    }
+}
+
+/// What a diagnosis keeps from being done; `None` where it speaks for a rollback.
+fn not_blamed(engine: &Snapshot, diagnosis: &Diagnosis) -> Option<String> {
+    match diagnosis {
+        Diagnosis::Deployment(_) => None,
+        Diagnosis::Dependency { hold_ended: false, until, probe, .. } => {
+            Some(format!("held until {until}, because {probe} is worse, too."))
+        }
+        Diagnosis::Dependency { .. } => {
+            let ready_at = engine.watch.as_ref().map(|w| w.ready_at);
+            let is_young = ready_at.is_some_and(|at| engine.at.since(at) < engine.policy.hold_blames_until);
+            (!is_young).then(|| "held, because a dependency is worse, too: a person decides.".to_owned())
+        }
+        Diagnosis::Replica { .. } | Diagnosis::Shared { .. } | Diagnosis::Network | Diagnosis::Observer => {
+            Some("held, because putting the former release back would not help.".to_owned())
+        }
     }
 }
 
@@ -176,71 +208,30 @@ fn decided(decision: &DecisionView) -> String {
 }
 
 /// The evidence that is nearest to its limit. Latency is judged by its streams taken together.
-fn foremost(engine: &Snapshot) -> Option<(&'static str, f64)> {
-    let errors = stream(engine, StreamName::Errors)?.progress();
-    Some(if errors >= engine.latency_progress {
-        ("errors", errors)
-    } else {
-        ("latency", engine.latency_progress)
-    })
+fn foremost(engine: &Snapshot) -> Option<(String, f64)> {
+    let single =
+        engine.evidence.iter().filter(|s| !is_joint(s.name)).map(|s| (streams::name(s), progress(s)));
+    let joint = ("latency".to_owned(), engine.latency_progress);
+    let farthest = std::iter::once(joint).chain(single).max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    (!engine.evidence.is_empty() && farthest.1 >= NOTHING).then_some(farthest)
 }
 
-fn stream(engine: &Snapshot, name: StreamName) -> Option<&StreamEvidence> {
-    engine.evidence.iter().find(|s| s.name == name)
+/// Whether a stream is judged together with others only.
+const fn is_joint(name: StreamName) -> bool {
+    matches!(
+        name,
+        StreamName::LatencyP50 | StreamName::LatencyP90 | StreamName::LatencyP95 | StreamName::LatencyP99
+    )
 }
 
-fn stream_name(name: StreamName) -> &'static str {
-    match name {
-        StreamName::Errors => "error rate",
-        StreamName::LatencyP50 => "median latency",
-        StreamName::LatencyP90 => "90th percentile of latency",
-        StreamName::LatencyP95 => "95th percentile of latency",
-        StreamName::LatencyP99 => "99th percentile of latency",
-        StreamName::RouteErrors => "error rate of a route",
-        StreamName::RouteP50 => "median latency of a route",
-        StreamName::RouteP95 => "95th percentile of a route's latency",
-        StreamName::Status(_) => "share of a 4xx status",
-        StreamName::Crashes => "crashes",
-        StreamName::Cpu => "processor time",
-        StreamName::Memory => "memory",
-        StreamName::Descriptors => "open file descriptors",
-    }
-}
-
-fn percent(share: f64) -> String {
-    let percent = share * 100.0;
-    let digits = if percent >= 10.0 || percent == 0.0 { 0 } else { 2 - usize::from(percent >= 1.0) };
-    format!("{percent:.digits$} %")
-}
-
-fn latency(us: f64) -> String {
-    if us >= 1e6 {
-        format!("{:.2} s", us / 1e6)
-    } else if us >= 1e4 {
-        format!("{:.0} ms", us / 1e3)
-    } else {
-        format!("{:.1} ms", us / 1e3)
-    }
-}
-
-fn duration(d: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(d.as_secs_f64().ceil() as u64)).to_string()
-}
-
-fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out
+fn stream<'a>(engine: &'a Snapshot, name: StreamName, route: Option<&str>) -> Option<&'a StreamEvidence> {
+    engine.evidence.iter().find(|s| s.name == name && s.route.as_deref() == route)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::admin::tests::fixture;
 
@@ -254,17 +245,18 @@ mod tests {
     fn each_verdict_is_told_with_its_figures_and_what_follows() {
         check(
             |_| (),
-            "Gathering evidence. Foremost: latency, at 34 % of what it would take to call it degraded.",
+            "Gathering evidence. Foremost: errors of GET /users/{id}, at 40 % of what it would take to call it degraded.",
             "If it degrades: v41 is put back.",
         );
         check(
             |e| e.verdict = Verdict::Healthy,
-            "Over 4,200 judged requests no worse than v41 beyond the guard bands.",
+            "Over 4,200 judged requests no worse than v41 beyond the guard bands. Foremost: errors of GET /users/{id}, at \
+             40 % of what it would take to call it degraded.",
             "If it degrades: v41 is put back.",
         );
         check(
             |e| e.verdict = Verdict::Degraded { breach: Breach::Errors, since: e.at },
-            "1.5 % of requests failed in the last minute; the limit is 0.50 %, the baseline 0.10 %.",
+            "1.5 % of requests failed in the last minute: 3 times the 0.50 % allowed, 15 times the baseline's 0.10 %.",
             "Degraded: v41 is put back.",
         );
         check(
@@ -281,7 +273,8 @@ mod tests {
                     Verdict::Degraded { breach: Breach::Latency(StreamName::LatencyP99), since: e.at };
                 e.policy.mode = Mode::Recommend;
             },
-            "The 99th percentile of latency was 210 ms in the last minute; the limit is 180 ms, the baseline 120 ms.",
+            "The 99th percentile of latency was 210 ms in the last minute: 1.2 times the 180 ms allowed, 1.8 times the \
+             baseline's 120 ms.",
             "Degraded: a rollback to v41 is recommended; a person acts.",
         );
     }
@@ -299,5 +292,50 @@ mod tests {
         assert!(next_of(|e| e.cooldown_until = Some(e.at + Duration::from_secs(60))).contains("cooldown"));
         assert!(next_of(|e| e.policy.judging = false).contains("switched off"));
         assert!(next_of(|e| e.watch.as_mut().unwrap().passed = true).contains("watch has passed"));
+    }
+
+    #[test]
+    fn a_degraded_release_that_is_not_to_blame_is_held_and_the_reason_is_told() {
+        let next_of = |diagnosis: Diagnosis, age_s: u64| {
+            let mut engine = fixture::live().engine;
+            engine.verdict = Verdict::Degraded { breach: Breach::Errors, since: engine.at };
+            engine.diagnosis = Some(diagnosis);
+            engine.at = fixture::START + Duration::from_secs(age_s);
+            next(&engine)
+        };
+        let dependency = |hold_ended| Diagnosis::Dependency {
+            probe: "postgres".into(),
+            since: fixture::START,
+            until: fixture::START + Duration::from_secs(180),
+            hold_ended,
+        };
+        let young = 300;
+        assert_eq!(
+            next_of(dependency(false), young),
+            "Degraded: held until 2025-11-22T22:03:00Z, because postgres is worse, too."
+        );
+        assert_eq!(next_of(dependency(true), young), "Degraded: v41 is put back.");
+        assert!(next_of(dependency(true), 3600).contains("a person decides"));
+        assert!(next_of(Diagnosis::Network, young).contains("would not help"));
+    }
+
+    #[test]
+    fn each_breach_is_told_even_where_its_stream_is_not_shown() {
+        for breach in [
+            Breach::Errors,
+            Breach::Latency(StreamName::LatencyP50),
+            Breach::Route { stream: StreamName::RouteErrors, route: "GET /a".into() },
+            Breach::Route { stream: StreamName::RouteP95, route: "GET /a".into() },
+            Breach::Status(401),
+            Breach::Crashes,
+            Breach::Resource(StreamName::Memory),
+            Breach::Catastrophe(Arm::Hang),
+        ] {
+            let mut engine = fixture::live().engine;
+            engine.verdict = Verdict::Degraded { breach, since: engine.at };
+            let full = why(&engine);
+            engine.evidence.clear();
+            assert!(full.ends_with('.') && why(&engine).ends_with('.'), "{full}");
+        }
     }
 }

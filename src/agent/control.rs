@@ -13,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::admin::{self, AppView, Command, ServiceView};
+use crate::agent::sampling::Sampling;
 use crate::clock::Clock;
 use crate::engine::diagnosis::Diagnosis;
 use crate::engine::record::{Decision, Exit, Happening, Order, Pause, Progress, Record};
@@ -83,6 +84,7 @@ pub(super) struct Setup {
     pub(super) shared: Arc<admin::Shared>,
     /// The app as its life shows it.
     pub(super) app: Arc<ArcSwap<AppView>>,
+    pub(super) sampling: Sampling,
     pub(super) news: mpsc::Receiver<News>,
     pub(super) commands: mpsc::Receiver<Command>,
 }
@@ -181,7 +183,8 @@ impl Control {
 
     /// Closes the open window, lets the engine weigh it, and publishes what may be seen.
     async fn seal_now(&mut self, stalled: bool) {
-        let window = self.close_window(stalled);
+        let mut window = self.close_window(stalled);
+        window.resources = self.set.sampling.take(self.set.app.load().pid);
         if window.stalled && !stalled {
             warn!(lag_us = window.lag_us, "a worker was stalled, so this window is no evidence");
         }

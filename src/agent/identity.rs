@@ -36,6 +36,8 @@ const NOT_THE_RELEASES: [&str; 22] = [
 ];
 const NOT_THE_RELEASES_PREFIXES: [&str; 7] =
     ["OUTRIGGER_", "RAILWAY_", "SSH_", "XDG_", "DBUS_", "TMUX", "KUBERNETES_"];
+/// Secrets that key the digest over the release's variables; the first that is set.
+const KEYS: [&str; 2] = ["OUTRIGGER_PEER_KEY", "OUTRIGGER_TOKEN"];
 /// Of an executable, so much is read: more than any server's. A longer one is told apart by its first part and length.
 const EXECUTABLE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
@@ -69,10 +71,16 @@ pub fn fingerprint(
 }
 
 /// Eight digits that change with the command and with every variable of the release. Values do not leave this function:
-/// 32 bits of a digest over all of them together say nothing about any one.
+/// 32 bits of a digest over all of them together say little about any one, and nothing to whoever has not the key. The key
+/// is a secret that all replicas share, where there is one; with a new one the same release counts as a new one.
 fn surroundings(command: &[OsString], env: &[(OsString, OsString)]) -> String {
     let mut hash = Sha256::new();
-    hash.update(b"outrigger release v1\0");
+    hash.update(b"outrigger release v2\0");
+    let key = KEYS.iter().find_map(|key| env.iter().find(|(name, _)| name == key));
+    if let Some((_, key)) = key {
+        hash.update((key.len() as u64).to_le_bytes());
+        hash.update(key.as_encoded_bytes());
+    }
     for argument in command {
         hash.update(argument.as_encoded_bytes());
         hash.update(b"\0");
@@ -158,6 +166,15 @@ mod tests {
         assert_eq!(one, redeployed);
         assert!(one != edited && one != other_command);
         assert!(one.as_str().starts_with("0123456789ab-"), "{one}");
+    }
+
+    #[test]
+    fn without_the_key_the_digits_say_nothing() {
+        let of = |pairs: &[(&str, &str)]| of(Some("0123456789ab"), &["node"], pairs);
+        let plain = of(&[("A", "1")]);
+        let keyed = of(&[("A", "1"), ("OUTRIGGER_PEER_KEY", "k")]);
+        assert!(plain != keyed && keyed == of(&[("OUTRIGGER_PEER_KEY", "k"), ("A", "1")]));
+        assert!(keyed != of(&[("A", "1"), ("OUTRIGGER_PEER_KEY", "l")]));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod identity;
 mod life;
 mod live;
 mod restart;
+mod sampling;
 mod shutdown;
 mod start;
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::admin::{self, AppView, ServiceView};
 use crate::agent::control::{Control, Decider, NEWS_MAX, Setup};
 use crate::agent::life::{Agent, AppPhase, text};
 use crate::agent::restart::Restarts;
+use crate::agent::sampling::Sampling;
 use crate::agent::{Error, Job, SOCKET_FILE, fingerprint};
 use crate::clock::Clock;
 use crate::config::{Address, Config, Origin, Setting};
@@ -32,7 +33,7 @@ use crate::prober::{Readiness, Target};
 use crate::proxy::{self, Arm, LocalPages, Phase, Plan, Upstream};
 use crate::recorder::Recorder;
 use crate::store::{self, Store};
-use crate::supervisor::{self, Signals, Supervisor};
+use crate::supervisor::{self, Signals, Supervisor, Usage};
 
 /// Commands from people that wait for the loop; at the bound the admin port answers 503.
 const COMMANDS_MAX: usize = 16;
@@ -75,7 +76,6 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
     let shutdown = CancellationToken::new();
     let admin_address = open_doors(&runtime, admin_listener, &config, &store, &shared, &shutdown)?;
     let supervisor = Supervisor::start();
-    let platform = build_platform(&config, &supervisor);
     announce(&config, &warnings, &data_path, admin_address, release.as_str());
 
     let (news_in, news) = mpsc::channel(NEWS_MAX);
@@ -88,9 +88,10 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
         engine,
         recorder,
         store: store.clone(),
-        platform,
+        platform: build_platform(&config, &supervisor),
         shared: Arc::clone(&shared),
         app: Arc::clone(&view),
+        sampling: Sampling::new(clock, Usage::new(supervisor.own_children())),
         news,
         commands,
     });

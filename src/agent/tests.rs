@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -19,9 +19,10 @@ use crate::config::{Flags, Sources, load};
 use crate::engine::memory::Memory;
 use crate::engine::policy::Policy;
 use crate::engine::snapshot::Snapshot;
+use crate::engine::tick::Resources;
 use crate::engine::time::Time;
 use crate::engine::{Effect, Engine, Identity, Input};
-use crate::supervisor::{Signal, free_port};
+use crate::supervisor::{CHILDREN_OF_TESTS, Signal, free_port};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -84,6 +85,30 @@ impl Decider for Endless {
 fn endless(now: Time, identity: Identity, policy: Policy, memory: Memory) -> (Box<dyn Decider>, Vec<Effect>) {
     let (engine, effects) = Engine::start(now, identity, policy, memory);
     (Box::new(Endless(engine)), effects)
+}
+
+/// What the sealed windows said that the app used.
+static USED: Mutex<Vec<Resources>> = Mutex::new(Vec::new());
+
+/// An engine that tells what it hears of the app's resources.
+struct Telling(Engine);
+
+impl Decider for Telling {
+    fn step(&mut self, now: Time, input: Input) -> Vec<Effect> {
+        if let Input::Sealed(window) = &input {
+            USED.lock().unwrap().push(window.resources);
+        }
+        self.0.step(now, input)
+    }
+
+    fn snapshot(&self, now: Time) -> Snapshot {
+        self.0.snapshot(now)
+    }
+}
+
+fn telling(now: Time, identity: Identity, policy: Policy, memory: Memory) -> (Box<dyn Decider>, Vec<Effect>) {
+    let (engine, effects) = Engine::start(now, identity, policy, memory);
+    (Box::new(Telling(engine)), effects)
 }
 
 /// The port of an app that answers every request; the child beside it is a shell, which only lives and ends.
@@ -155,6 +180,7 @@ const UNTIL_TOLD: &str = "while ! [ -e \"$1\" ]; do sleep 0.02; done; exit 7";
 
 #[tokio::test]
 async fn when_the_control_plane_panics_requests_go_on_and_the_apps_code_is_passed_on() {
+    let _alone = CHILDREN_OF_TESTS.lock().await;
     let (folder, control) = (TempDir::new().unwrap(), Control::new());
     let (agent, admin) = agent(&folder, UNTIL_TOLD, panicking, &control).await;
     let (public, view) = (agent.data_path.address(), Arc::clone(&agent.view));
@@ -174,6 +200,7 @@ async fn when_the_control_plane_panics_requests_go_on_and_the_apps_code_is_passe
 
 #[tokio::test]
 async fn when_the_control_plane_panics_a_drain_is_kept() {
+    let _alone = CHILDREN_OF_TESTS.lock().await;
     let (folder, control) = (TempDir::new().unwrap(), Control::new());
     let script = "trap 'exit 5' TERM; while :; do sleep 0.02; done";
     let (mut agent, _) = agent(&folder, script, panicking, &control).await;
@@ -186,6 +213,7 @@ async fn when_the_control_plane_panics_a_drain_is_kept() {
 
 #[tokio::test]
 async fn when_the_control_plane_is_stuck_requests_and_the_drain_go_on() {
+    let _alone = CHILDREN_OF_TESTS.lock().await;
     let (folder, control) = (TempDir::new().unwrap(), Control::new());
     let _release = Release;
     let script = "trap 'exit 5' TERM; while :; do sleep 0.02; done";
@@ -199,4 +227,27 @@ async fn when_the_control_plane_is_stuck_requests_and_the_drain_go_on() {
     .await;
     assert!(get(public, "/").await.ends_with("hello"));
     assert_eq!(soon(agent.stop(Signal::SIGTERM)).await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn what_the_app_uses_is_in_one_window_of_a_tick() {
+    let _alone = CHILDREN_OF_TESTS.lock().await;
+    let (folder, control) = (TempDir::new().unwrap(), Control::new());
+    let (agent, _) = agent(&folder, UNTIL_TOLD, telling, &control).await;
+    let life = tokio::spawn(agent.serve());
+    let windows = async {
+        loop {
+            let used = USED.lock().unwrap().clone();
+            if used.len() >= 7 {
+                return used;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let used = soon(windows).await;
+    let sampled = used.iter().filter(|one| one.memory_bytes > Some(0) && one.descriptors > Some(0)).count();
+    let silent = used.iter().filter(|one| **one == Resources::default()).count();
+    assert!((1..=2).contains(&sampled) && sampled + silent == used.len(), "{used:?}");
+    std::fs::write(folder.path().join("go"), "").unwrap();
+    assert_eq!(soon(life).await.unwrap().unwrap(), 7);
 }

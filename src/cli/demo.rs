@@ -21,7 +21,8 @@ use crate::cli::demo::show::Show;
 use crate::clock::Clock;
 use crate::stage::app::{self, AppOptions, AppPlan, Behaviour};
 use crate::stage::leash;
-use crate::stage::script::{Plan, Script};
+use crate::stage::plan::Plan;
+use crate::stage::script::Script;
 use crate::stage::{Stage, StageOptions};
 
 /// Events not yet shown; at the bound the play waits for the terminal.
@@ -96,8 +97,9 @@ pub struct DemoLeashArgs {
 }
 
 fn behaviours() -> impl clap::builder::TypedValueParser<Value = Behaviour> {
-    use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-    let names = PossibleValuesParser::new(Behaviour::ALL.map(Behaviour::label));
+    use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser as _};
+    let value = |one: Behaviour| PossibleValue::new(one.label()).help(one.about());
+    let names = PossibleValuesParser::new(Behaviour::ALL.map(value));
     names.try_map(|name| name.parse::<Behaviour>())
 }
 

@@ -62,7 +62,11 @@ pub(super) fn detectability(args: &DetectabilityArgs) -> ExitCode {
         eprintln!("outrigger: the baseline holds {held} judged requests; {needed} are needed to judge by it");
         return ExitCode::from(EXIT_FAILED);
     };
-    if args.json { print_json(&rows) } else { print_table(&baseline, &rows) }
+    if args.json {
+        print_json(&rows)
+    } else {
+        print_table(&baseline, &rows)
+    }
     ExitCode::SUCCESS
 }
 
@@ -114,8 +118,13 @@ fn print_table(baseline: &Baseline, rows: &[Row]) {
         ms(summary.p50_us),
         ms(summary.p99_us)
     );
-    println!("The smallest fault called with a probability of 90 % within 30 / 120 / 600 s of judged traffic:\n");
-    println!("{:>10}  {:>24}  {:>24}  {:>24}", "requests/s", "failing requests", "all slower", "slowest 5 % slower");
+    println!(
+        "The smallest fault called with a probability of 90 % within 30 / 120 / 600 s of judged traffic:\n"
+    );
+    println!(
+        "{:>10}  {:>24}  {:>24}  {:>24}",
+        "requests/s", "failing requests", "all slower", "slowest 5 % slower"
+    );
     for (rate, found) in rows {
         let cells: Vec<String> = found.iter().map(cell).collect();
         println!("{rate:>10.1}  {:>24}  {:>24}  {:>24}", cells[0], cells[1], cells[2]);

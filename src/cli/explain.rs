@@ -5,7 +5,9 @@
 
 mod decided;
 mod figures;
+mod live;
 mod state;
+mod table;
 mod words;
 
 #[cfg(test)]
@@ -15,6 +17,7 @@ use serde_json::Value;
 
 use crate::cli::explain::figures::{tag, text_or, thousands, time, whole};
 
+pub use crate::cli::explain::live::now;
 pub use crate::cli::explain::state::status;
 
 /// One record, in full.
@@ -25,7 +28,9 @@ pub fn record(record: &Value) -> String {
     let body = if record.get("kind").and_then(Value::as_str) == Some("decided") {
         decided::explain(record)
     } else {
-        format!("{}.\n{}", capital(&happening(record)), afterwards(record))
+        let whose = record.get("whose").and_then(words::diagnosis);
+        let whose = whose.map(|told| format!("To blame is {told}.\n")).unwrap_or_default();
+        format!("{}.\n{whose}{}", capital(&happening(record)), afterwards(record))
     };
     head + &body
 }
@@ -64,8 +69,18 @@ fn happening(record: &Value) -> String {
         Some("watch_passed") => {
             let requests = whole(record, "requests").map(thousands);
             let over = requests.map(|n| format!(" over {n} requests")).unwrap_or_default();
-            format!("the watch passed{over}; the release is known good")
+            let by = match record.get("by").and_then(Value::as_str) {
+                Some("proof") => ", by proof",
+                Some("not_contradicted") => ", and nothing spoke against it",
+                Some("time_cap") => ", by the time cap: there was too little traffic",
+                Some(_) | None => "",
+            };
+            format!("the watch passed{over}{by}; the release is known good")
         }
+        Some("diagnosed") => match record.get("whose").and_then(words::diagnosis_in_short) {
+            Some(whose) => format!("the diagnosis is {whose}"),
+            None => "the diagnosis is over: nothing is wrong any more".to_owned(),
+        },
         Some("paused") => {
             let until = match record.get("until") {
                 None | Some(Value::Null) => "until resumed".to_owned(),
@@ -100,6 +115,7 @@ fn afterwards(record: &Value) -> &'static str {
         Some("paused") => {
             "Until then decisions are recorded and nothing is done; `outrigger resume` ends it sooner.\n"
         }
+        Some("diagnosed") => "A decision that rests on it is a record of its own; see `outrigger history`.\n",
         Some("exited") => "Crashes are counted; several within a short time are a verdict by themselves.\n",
         Some("watch_passed") => {
             "It is now a baseline for later releases, and what a rollback would put back.\n"

@@ -3,6 +3,7 @@
 //! Exit codes are stable: 0 done, 1 failed, 64 wrong usage or configuration; `run` passes on the app's own code, 126 and
 //! 127 where it could not be started, and 128 + n where signal n ended it, as a shell would.
 
+mod backtest;
 mod check;
 pub mod demo;
 mod detectability;
@@ -11,6 +12,7 @@ mod healthcheck;
 mod judge;
 mod logs;
 pub mod read;
+mod replay;
 mod run;
 
 use std::process::ExitCode;
@@ -44,6 +46,10 @@ enum Command {
     History(read::History),
     /// One record in full: what was decided, why, and what came of it
     Explain(read::Explain),
+    /// Judge a recorded watch again: the same to the bit, or what another policy would have said
+    Replay(replay::ReplayArgs),
+    /// Judge all recorded watches again by the configured policy: false alarms, and limits that are too low
+    Backtest(backtest::BacktestArgs),
     /// Stop acting until resumed; watching and judging go on
     Pause(read::Pause),
     /// Act again
@@ -81,6 +87,8 @@ pub fn main() -> ExitCode {
         Command::Status(args) => block_on(async { told(read::status(&args).await) }),
         Command::History(args) => block_on(async { told(read::history(&args).await) }),
         Command::Explain(args) => block_on(async { told(read::explain(&args).await) }),
+        Command::Replay(args) => replay::replay(&args),
+        Command::Backtest(args) => backtest::backtest(&args),
         Command::Pause(args) => block_on(async { told(read::pause(&args).await) }),
         Command::Resume(args) => block_on(async { told(read::resume(&args).await) }),
         Command::Check(args) => check::check(&args),

@@ -61,9 +61,9 @@ pub struct Explain {
     /// Which agent.
     #[command(flatten)]
     pub agent: Agent,
-    /// The record's id, as `outrigger history` shows it
+    /// The record's id, as `outrigger history` shows it; without one, the verdict of this moment is explained
     #[arg(value_name = "RECORD", value_parser = record_id)]
-    pub record: String,
+    pub record: Option<String>,
 }
 
 /// `outrigger pause`
@@ -147,16 +147,20 @@ pub async fn history(args: &History) -> Result<String, ReadError> {
     Ok(rendered(&args.agent, &answer, table))
 }
 
-/// One record in full.
+/// One record in full; without one, why the agent says what it says now.
 ///
 /// # Errors
 ///
 /// See [`status`]; and where there is no such record.
 pub async fn explain(args: &Explain) -> Result<String, ReadError> {
-    let answer = get(&args.agent, &format!("/api/records/{}", args.record)).await;
+    let Some(id) = &args.record else {
+        let snapshot = get(&args.agent, "/api/snapshot").await?;
+        return Ok(rendered(&args.agent, &snapshot, explain::now));
+    };
+    let answer = get(&args.agent, &format!("/api/records/{id}")).await;
     match answer {
         Err(ReadError::Ask(AskError::Refused { status, .. })) if status == http::StatusCode::NOT_FOUND => {
-            Err(ReadError::NoRecord { id: args.record.clone() })
+            Err(ReadError::NoRecord { id: id.clone() })
         }
         answer => Ok(rendered(&args.agent, &answer?, explain::record)),
     }
@@ -308,6 +312,8 @@ mod tests {
         assert!(asked.starts_with("GET /api/records?limit=3 "));
         let (json, _) = run("status --json", 200, r#"{"release":"v2"}"#).await;
         assert_eq!(json.unwrap(), "{\n  \"release\": \"v2\"\n}\n");
+        let (now, asked) = run("explain", 200, r#"{"release":"v2","verdict":{"label":"healthy"}}"#).await;
+        assert!(now.unwrap().starts_with("Release v2: healthy\n") && asked.starts_with("GET /api/snapshot "));
         let (resumed, _) = run("resume --by ana", 200, r#"{"paused":false}"#).await;
         assert_eq!(resumed.unwrap(), "Acting is resumed.\n");
     }

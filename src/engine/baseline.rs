@@ -94,7 +94,7 @@ pub struct ProbeBaseline {
     pub failed: u64,
     /// How long the answers took.
     pub latencies: Latencies,
-    /// What the service asked of it, one value a tick, per thousand judged requests.
+    /// What the service asked of it, one value a tick.
     pub load: Latencies,
 }
 
@@ -147,6 +147,11 @@ pub fn age_slice(age: Duration) -> usize {
 pub fn hour_of_week(at: Time) -> u8 {
     // The epoch was a Thursday.
     ((at.as_millis() / 3_600_000 + 72) % HOURS as u64) as u8
+}
+
+/// A value as the slices by age and hour keep it.
+pub(crate) fn coarse(value: u64) -> u64 {
+    round_up(value, COARSE_BITS)
 }
 
 /// Rounds a value up so that only so many significant bits are left.
@@ -233,7 +238,7 @@ impl Baseline {
         }
         self.hours[at].1.learn(tick);
         tick.routes.iter().for_each(|route| self.learn_route(route, tick.to));
-        tick.probes.iter().for_each(|probe| self.learn_probe(probe, tick.judged));
+        tick.probes.iter().for_each(|probe| self.learn_probe(probe));
         self.usage.learn(tick.resources);
     }
 
@@ -276,7 +281,7 @@ impl Baseline {
         kept.last = now;
     }
 
-    fn learn_probe(&mut self, of: &ProbeTick, judged: u64) {
+    fn learn_probe(&mut self, of: &ProbeTick) {
         let at = match self.probes.binary_search_by(|p| p.name.cmp(&of.name)) {
             Ok(at) => at,
             Err(_) if self.probes.len() >= PROBES_MAX => return,
@@ -289,9 +294,14 @@ impl Baseline {
         kept.ok += of.ok;
         kept.failed += of.failed;
         kept.latencies.merge(&rounded(&of.latencies, FINE_BITS));
-        if let Some(load) = of.load.and_then(|load| (load * 1000).checked_div(judged)) {
+        if let Some(load) = of.load {
             kept.load.merge(&Latencies::new(vec![(round_up(load, COARSE_BITS), 1)]));
         }
+    }
+
+    /// Judged requests in a tick, on average over all ticks.
+    pub fn mean_judged(&self) -> f64 {
+        self.judged as f64 / self.all_ticks.max(1) as f64
     }
 
     /// The share of judged requests that failed; zero when there were none.

@@ -38,7 +38,10 @@ pub(crate) fn may_go_on(open: &OpenWatch, now: Time, own: &ReleaseMemory, policy
     let start = &open.start;
     let is_whole = open.facts.len() <= FACTS_MAX
         && open.facts.iter().zip(1..).all(|(fact, seq)| fact.seq == seq && fact.at <= now);
-    start.release == own.release && start.first_ready == own.first_ready && start.policy == *policy && is_whole
+    start.release == own.release
+        && start.first_ready == own.first_ready
+        && start.policy == *policy
+        && is_whole
 }
 
 /// Goes on with a watch: every fact of it is weighed again.

@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn a_degraded_release_on_trial_with_a_target_is_rolled_back() {
-        let want = [Reason::Degraded, Reason::Blamed, Reason::OnTrial, Reason::LastKnownGood, Reason::ModeEnforce];
+        let want =
+            [Reason::Degraded, Reason::Blamed, Reason::OnTrial, Reason::LastKnownGood, Reason::ModeEnforce];
         check(|_, _| {}, (Decision::RollBack, &want));
     }
 
@@ -155,7 +156,13 @@ mod tests {
 
     #[test]
     fn after_the_watch_it_acts_only_if_told_to() {
-        let held = [Reason::Degraded, Reason::Blamed, Reason::LastKnownGood, Reason::ModeEnforce, Reason::WatchHasPassed];
+        let held = [
+            Reason::Degraded,
+            Reason::Blamed,
+            Reason::LastKnownGood,
+            Reason::ModeEnforce,
+            Reason::WatchHasPassed,
+        ];
         check(|_, s| s.on_trial = false, (Decision::Hold, &held));
         let acts = [Reason::Degraded, Reason::Blamed, Reason::LastKnownGood, Reason::ModeEnforce];
         check(

@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use crate::engine::Effect;
-use crate::engine::memory::OpenDecision;
+use crate::engine::memory::{LastAct, OpenDecision};
 use crate::engine::policy::Policy;
 use crate::engine::record::{Acted, Decided, Decision, Happening, Live, Order, Progress, Reason, Record};
 use crate::engine::release::{RecordId, Release};
+use crate::engine::snapshot::DecisionView;
 use crate::engine::time::Time;
 
 /// Whoever takes a rollback up has at least so long to see what became of it.
@@ -76,6 +77,22 @@ impl Pursuit {
         // Not renewed at every start, or an agent that keeps dying would never say that a person must act.
         let deadline = (open.at + policy.verify).max(now + LOOK_AROUND);
         Some(Self { id: open.id, at: open.at, from: open.from, to, decided: open.decided, role, deadline })
+    }
+
+    /// What people are shown of it.
+    pub(crate) fn view(&self) -> DecisionView {
+        DecisionView {
+            id: self.id.clone(),
+            at: self.at,
+            decision: self.decided.decision.label(),
+            target: Some(self.to.clone()),
+            progress: self.decided.progress.clone(),
+        }
+    }
+
+    /// The act that it is.
+    pub(crate) fn act(&self) -> LastAct {
+        LastAct { id: self.id.clone(), at: self.at, from: self.from.clone(), to: Some(self.to.clone()) }
     }
 
     pub(crate) fn id(&self) -> &RecordId {

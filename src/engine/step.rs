@@ -16,10 +16,10 @@ use crate::engine::record::{
 };
 use crate::engine::release::{RecordId, Release};
 use crate::engine::snapshot::{DecisionView, Snapshot};
+use crate::engine::tick::{TICK, Tick};
 use crate::engine::time::Time;
 use crate::engine::trial::Trial;
 use crate::engine::verdict::Verdict;
-use crate::engine::tick::{TICK, Tick};
 use crate::engine::window::Window;
 use crate::engine::{Effect, Input};
 
@@ -93,7 +93,7 @@ impl Engine {
         let mut engine = Self {
             verdict: trial.verdict(now, &policy),
             diagnosis: trial.diagnosis().cloned(),
-            last_decision: pursuit.as_ref().map(view),
+            last_decision: pursuit.as_ref().map(Pursuit::view),
             identity,
             policy,
             own,
@@ -196,9 +196,11 @@ impl Engine {
             self.keep(now, effects);
         }
         if held_against != self.trial.frozen().map(|b| (b.release.clone(), b.to)) {
-            // It is weighed against something else from now on: another watch.
+            // It is weighed against something else from now on: another watch, with a warm-up of its own.
             self.watch = WatchPoint { watch: self.next_id(now), seq: 0 };
             effects.push(self.watch_start(now));
+            self.trial.begin_anew();
+            self.fact(now, Fact::Ready, effects);
         }
         self.mark_slow(effects);
         self.pursue(now, effects);
@@ -328,9 +330,9 @@ impl Engine {
             Pursuit::begin(id.clone(), now, self.identity.release.clone(), decided.clone(), &self.policy);
         match (decision, pursuit) {
             (Decision::RollBack, Some(pursuit)) => {
-                self.last_decision = Some(view(&pursuit));
+                self.last_decision = Some(pursuit.view());
                 effects.extend(pursuit.order());
-                self.last_act = Some(act(&pursuit));
+                self.last_act = Some(pursuit.act());
                 self.pursuit = Some(pursuit);
             }
             (Decision::RollBack | Decision::Hold, _) => {
@@ -411,7 +413,7 @@ impl Engine {
 
     fn close_if(&mut self, now: Time, step: Step, effects: &mut Vec<Effect>) {
         let Some(pursuit) = &self.pursuit else { return };
-        self.last_decision = Some(view(pursuit));
+        self.last_decision = Some(pursuit.view());
         if step == Step::Open {
             return;
         }
@@ -450,7 +452,7 @@ impl Engine {
     fn record_lost(&mut self, now: Time, record: &RecordId, effects: &mut Vec<Effect>) {
         let Some(mut pursuit) = self.pursuit.take_if(|p| p.id() == record) else { return };
         pursuit.withdraw();
-        self.last_decision = Some(view(&pursuit));
+        self.last_decision = Some(pursuit.view());
         self.last_act = None;
         effects.push(pursuit.record());
         self.retry(now);
@@ -479,24 +481,5 @@ impl Engine {
     fn note(&mut self, now: Time, what: Happening) -> Effect {
         let id = self.next_id(now);
         Effect::Record(Record { id, at: now, release: self.identity.release.clone(), what })
-    }
-}
-
-fn view(pursuit: &Pursuit) -> DecisionView {
-    DecisionView {
-        id: pursuit.id().clone(),
-        at: pursuit.at(),
-        decision: pursuit.decided().decision.label(),
-        target: Some(pursuit.to().clone()),
-        progress: pursuit.decided().progress.clone(),
-    }
-}
-
-fn act(pursuit: &Pursuit) -> LastAct {
-    LastAct {
-        id: pursuit.id().clone(),
-        at: pursuit.at(),
-        from: pursuit.from().clone(),
-        to: Some(pursuit.to().clone()),
     }
 }

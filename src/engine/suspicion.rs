@@ -148,6 +148,11 @@ impl Suspicion {
         }
         let since = *self.holding_since.get_or_insert(now);
         let until = since + policy.hold;
-        Diagnosis::Dependency { probe: first.name.clone(), since: first.since, until, hold_ended: now >= until }
+        Diagnosis::Dependency {
+            probe: first.name.clone(),
+            since: first.since,
+            until,
+            hold_ended: now >= until,
+        }
     }
 }

@@ -45,7 +45,8 @@ pub struct ProbeTick {
     pub failed: u64,
     /// How long the answers took, in microseconds.
     pub latencies: Latencies,
-    /// What the service asks of the dependency, in a unit of the probe's own (connections in use, say).
+    /// What this replica asked of the dependency in these seconds: queries, or connections opened. Not connections held: of
+    /// these there are more when the dependency is slow, whoever's fault that is.
     pub load: Option<u64>,
 }
 
@@ -159,7 +160,7 @@ impl Tick {
                 sum.failed += of.failed;
                 sum.latencies.merge(&of.latencies);
                 sum.load = match (sum.load, of.load) {
-                    (Some(a), Some(b)) => Some(a.max(b)),
+                    (Some(a), Some(b)) => Some(a.saturating_add(b)),
                     (a, b) => a.or(b),
                 };
             }

@@ -129,6 +129,14 @@ impl Trial {
         self.learns = true;
     }
 
+    /// Another watch begins in the midst of things: nothing that was counted so far counts in it.
+    pub(crate) fn begin_anew(&mut self) {
+        self.silent_ticks = 0;
+        self.quiet_ticks = 0;
+        self.was_healthy = false;
+        self.tally = Tally::default();
+    }
+
     /// The agent started again, and the app with it.
     pub(crate) fn restarted(&mut self) {
         self.phase = Phase::Starting;
@@ -293,7 +301,13 @@ impl Trial {
 
     /// Ends the degraded state when the release has been well for a minute. Returns whether it did.
     pub(crate) fn recover(&mut self, policy: &Policy) -> bool {
-        let is_well = self.judge.as_ref().map_or_else(|_| self.tally.is_well(), Judge::has_recovered);
+        let crashes = Breach::Crashes;
+        let is_well = match &self.judge {
+            // Between two crashes a release may be well for minutes.
+            Ok(judge) if self.degraded.as_ref().is_some_and(|(b, _)| *b == crashes) => judge.has_rested(),
+            Ok(judge) => judge.has_recovered(),
+            Err(_) => self.tally.is_well(),
+        };
         let recovered = self.degraded.is_some()
             && self.quiet_ticks >= RECOVERY_TICKS
             && is_well
@@ -400,9 +414,8 @@ impl Trial {
             self.was_healthy = false;
             return Verdict::Undecided(Undecided::NoTraffic);
         }
-        self.was_healthy = self.diagnosis.is_none()
-            && judge.doubt(policy) < DOUBT
-            && (self.was_healthy || judge.is_clear());
+        self.was_healthy =
+            self.diagnosis.is_none() && judge.doubt(policy) < DOUBT && (self.was_healthy || judge.is_clear());
         if self.diagnosis.is_some() {
             return Verdict::Undecided(Undecided::Shared);
         }

@@ -283,8 +283,12 @@ pub struct StreamEvidence {
 }
 
 impl StreamEvidence {
-    /// How far the evidence has come, from 0 (none) to 1 (both limits reached): the lesser of both levels.
+    /// How far the evidence has come, from 0 (none) to 1 (both limits reached): the lesser of both levels. Without a single
+    /// bad event it is 0: the sum over all onsets grows a little by time alone.
     pub fn progress(&self) -> f64 {
+        if self.bad == 0 {
+            return 0.0;
+        }
         let share = |value: f64, limit: f64| (value.max(0.0) / limit).clamp(0.0, 1.0);
         share(self.ln_requests, self.ln_requests_limit).min(share(self.ln_ticks, self.ln_ticks_limit))
     }

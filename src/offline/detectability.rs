@@ -17,7 +17,8 @@ use crate::engine::watch::Watch;
 use crate::engine::window::Latencies;
 
 /// The times within which a fault is to be called.
-pub const WITHIN: [Duration; 3] = [Duration::from_secs(30), Duration::from_secs(120), Duration::from_secs(600)];
+pub const WITHIN: [Duration; 3] =
+    [Duration::from_secs(30), Duration::from_secs(120), Duration::from_secs(600)];
 /// Watches simulated for each size of a fault.
 const RUNS: usize = 60;
 /// Of them so many must call it in time: nine in ten.

@@ -15,6 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::stage::app::{BAD_ROUTE, BAD_ROUTE_PERCENT};
 use crate::stage::http::{Client, ClientError};
 
 /// How long a client waits.
@@ -25,8 +26,21 @@ const OPEN_MAX: usize = 10_000;
 const LATE_MAX: Duration = Duration::from_secs(1);
 /// The latencies that are told apart, in microseconds; slower ones count as the greatest.
 const LATENCY_US_MAX: u64 = 60_000_000;
-/// What clients ask for.
-const PATHS: [&str; 4] = ["/", "/items/7", "/search?q=boat", "/cart"];
+/// What clients ask for, each so many times in a hundred; `#` is a number below [`IDS`].
+const ASKED_FOR: [(u32, &str); 10] = [
+    (24, "/"),
+    (20, "/items/#"),
+    (14, "/search?q=boat"),
+    (10, "/cart"),
+    (8, "/categories/#"),
+    (8, "/users/#"),
+    (5, "/users/#/orders"),
+    (4, "/orders/#"),
+    (2, "/prices"),
+    (BAD_ROUTE_PERCENT, BAD_ROUTE),
+];
+/// So many things of each kind there are.
+const IDS: u32 = 1000;
 
 /// What ended in some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -175,12 +189,12 @@ impl Clients {
                 () = stop.cancelled() => break,
             }
             while requests.try_join_next().is_some() {}
-            let path = PATHS[chance.usize(..PATHS.len())];
+            let path = path(&mut chance);
             match open.clone().try_acquire_owned() {
                 Ok(permit) => {
                     let clients = self.clone();
                     requests.spawn(async move {
-                        clients.ask(path).await;
+                        clients.ask(&path).await;
                         drop(permit);
                     });
                 }
@@ -203,6 +217,37 @@ impl Clients {
     }
 }
 
+/// What the next client asks for.
+fn path(chance: &mut fastrand::Rng) -> String {
+    let all: u32 = ASKED_FOR.iter().map(|(weight, _)| weight).sum();
+    let mut drawn = chance.u32(..all);
+    let found = ASKED_FOR.iter().find(|(weight, _)| {
+        let is_it = drawn < *weight;
+        drawn = drawn.saturating_sub(*weight);
+        is_it
+    });
+    let (_, path) = found.expect("what is drawn is below the sum of the weights");
+    path.replace('#', &chance.u32(..IDS).to_string())
+}
+
 fn lock(tallies: &Mutex<Tallies>) -> MutexGuard<'_, Tallies> {
     tallies.lock().expect("no holder of this lock panics")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_ask_for_ten_routes_and_seldom_for_the_one_that_may_be_bad() {
+        let mut chance = fastrand::Rng::with_seed(7);
+        let paths: Vec<String> = (0..10_000).map(|_| path(&mut chance)).collect();
+        let share = |of: &dyn Fn(&str) -> bool| paths.iter().filter(|p| of(p)).count() as f64 / 1e4;
+        assert!((0.04..0.06).contains(&share(&|p| p == BAD_ROUTE)));
+        assert!((0.22..0.26).contains(&share(&|p| p == "/")));
+        assert!((0.18..0.22).contains(&share(&|p| p.starts_with("/items/"))));
+        assert!(paths.iter().all(|p| !p.contains('#')));
+        let mut again = fastrand::Rng::with_seed(7);
+        assert!(paths.iter().all(|p| *p == path(&mut again)), "the same seed asks for the same");
+    }
 }

@@ -14,6 +14,7 @@ pub mod event;
 pub mod http;
 pub mod leash;
 pub mod load;
+pub mod plan;
 pub mod platform;
 mod port;
 pub mod process;

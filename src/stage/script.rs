@@ -14,25 +14,14 @@ use crate::stage::app::{AppPlan, Behaviour};
 use crate::stage::event::StageEvent;
 use crate::stage::http::Client;
 use crate::stage::load::{Load, Served};
+use crate::stage::plan::{Plan, WARM_UP};
 use crate::stage::timeline::{Event, Second, Summary, What};
 use crate::stage::view::{self, AgentView, RecordView};
 use crate::stage::{Stage, StageError};
 
-/// The demo's watch, in place of 15 minutes.
-pub const WATCH: Duration = Duration::from_secs(55);
-/// The demo's warm-up, in place of 30 seconds.
-pub const WARM_UP: Duration = Duration::from_secs(10);
-/// From the end of the warm-up to the fault, so that a healthy candidate is seen first.
-const ONSET_AFTER_WARM_UP: Duration = Duration::from_secs(6);
-/// From each start of a crashing app to its end.
-const CRASH_AFTER: Duration = Duration::from_secs(4);
 /// A watch ends on a tick and is seen a second later, and a tick in which the machine stalled does not count towards it;
 /// then it is late.
 const WATCH_SLACK: Duration = Duration::from_secs(20);
-/// From the fault to the order to roll back; then the agent was wrong.
-const ORDER_MAX: Duration = Duration::from_secs(50);
-/// The same where the agent is known not to judge.
-const ORDER_MAX_UNJUDGED: Duration = Duration::from_secs(25);
 /// From the order to a service that has recovered; then the agent was wrong.
 const RESTORE_MAX: Duration = Duration::from_secs(50);
 /// How long a service runs that is not judged, before the next release.
@@ -45,74 +34,10 @@ const RECOVERED_SHARE: f64 = 0.01;
 const RECOVERED_LATENCY_RATIO: f64 = 2.0;
 /// and what it may be above that, for machines are noisy.
 const RECOVERED_LATENCY_SLACK_MS: f64 = 5.0;
-/// The whole demo, its end included, takes less than three minutes; what is left is for ending the processes.
-const LIMIT: Duration = Duration::from_secs(160);
 /// The first release, and the one that is put back.
 const FIRST: &str = "v1";
 /// The release on trial.
 const SECOND: &str = "v2";
-
-/// What is played.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Plan {
-    /// How the second release behaves.
-    pub scenario: Behaviour,
-    /// Requests a second.
-    pub rate: f64,
-    /// The seed of all chance.
-    pub seed: u64,
-    /// Whether the agent judges.
-    pub judging: bool,
-}
-
-impl Plan {
-    /// Requests that make a release known good: the default, unless the demo's watch would never see as many.
-    pub fn known_good_requests(&self) -> u64 {
-        let half = (self.rate * (WATCH - WARM_UP).as_secs_f64() / 2.0) as u64;
-        half.clamp(1, 1000)
-    }
-
-    /// The agents' configuration: what the demo sets besides addresses and names.
-    pub fn settings(&self) -> String {
-        format!(
-            "[judge]\nenabled = {}\nwatch = \"{}s\"\nwarm_up = \"{}s\"\nknown_good_requests = {}\n\n\
-             [rollback]\nmode = \"enforce\"\n",
-            self.judging,
-            WATCH.as_secs(),
-            WARM_UP.as_secs(),
-            self.known_good_requests(),
-        )
-    }
-
-    /// The settings that are not the defaults, for people.
-    pub fn overrides(&self) -> Vec<String> {
-        let mut texts = vec![
-            format!("for the demo: watch {}s instead of 15m", WATCH.as_secs()),
-            format!("for the demo: warm-up {}s instead of 30s", WARM_UP.as_secs()),
-            "for the demo: mode enforce instead of recommend".to_owned(),
-        ];
-        if self.known_good_requests() != 1000 {
-            texts.push(format!(
-                "for the demo: known good after {} requests instead of 1000",
-                self.known_good_requests()
-            ));
-        }
-        if !self.judging {
-            texts.push("for the demo: judge off instead of on".to_owned());
-        }
-        texts
-    }
-
-    fn second_app(&self) -> AppPlan {
-        let after = match self.scenario {
-            Behaviour::Crash => CRASH_AFTER,
-            Behaviour::Good | Behaviour::Errors | Behaviour::Slow | Behaviour::Hang => {
-                WARM_UP + ONSET_AFTER_WARM_UP
-            }
-        };
-        AppPlan { behave: self.scenario, after, seed: self.seed.wrapping_add(1) }
-    }
-}
 
 /// What has been seen of the trial; times count from the demo's start.
 #[derive(Clone, Debug, Default)]
@@ -177,9 +102,9 @@ impl<'a> Script<'a> {
         for text in self.plan.overrides() {
             self.tell(What::Override { text }).await;
         }
-        let outcome = tokio::time::timeout(LIMIT, self.act())
+        let outcome = tokio::time::timeout(self.plan.limit(), self.act())
             .await
-            .unwrap_or_else(|_| Err(format!("the demo did not end within {}s", LIMIT.as_secs())));
+            .unwrap_or_else(|_| Err(format!("the demo did not end within {}s", self.plan.limit().as_secs())));
         let served = match self.load.take() {
             Some(load) => load.stop().await,
             None => Served::default(),
@@ -228,7 +153,8 @@ impl<'a> Script<'a> {
             }
             return Ok(());
         }
-        self.note(format!("{FIRST} is watched for {}s; then it is known good", WATCH.as_secs())).await;
+        self.note(format!("{FIRST} is watched for {}s; then it is known good", self.plan.watch().as_secs()))
+            .await;
         self.await_known_good(FIRST).await
     }
 
@@ -249,7 +175,7 @@ impl<'a> Script<'a> {
 
     async fn await_known_good(&mut self, release: &str) -> Result<(), String> {
         // The watch counts from the end of the warm-up.
-        let late = self.now() + WARM_UP + WATCH + WATCH_SLACK;
+        let late = self.now() + WARM_UP + self.plan.watch() + WATCH_SLACK;
         while !self.seen.known_good.get(release).copied().unwrap_or(false) {
             self.second().await;
             if self.seen.ordered.is_some() {
@@ -267,7 +193,7 @@ impl<'a> Script<'a> {
 
     /// Until the order to roll back came.
     async fn be_rolled_back(&mut self) -> Result<(), String> {
-        let patience = if self.plan.judging { ORDER_MAX } else { ORDER_MAX_UNJUDGED };
+        let patience = self.plan.patience();
         // Should the app's own word not get through, the fault is taken to begin when it was told to.
         let expected = self.now() + self.plan.second_app().after;
         loop {

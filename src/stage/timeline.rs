@@ -235,6 +235,7 @@ fn record_json(record: &RecordView) -> Value {
         "release": record.release,
         "decision": record.decision,
         "target": record.target,
+        "breach": record.breach,
         "progress": record.progress,
         "text": record.text,
     })

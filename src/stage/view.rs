@@ -29,7 +29,7 @@ pub struct AgentView {
     pub detail: String,
     /// The same in a sentence, where the agent gives one.
     pub why: String,
-    /// Each stream of evidence and how far it has come, 0 to 1; `latency` is its streams taken together.
+    /// Each stream of evidence (a route's with the route behind its name) and how far it has come, 0 to 1; `latency` is its streams taken together.
     pub evidence: Vec<(String, f64)>,
     /// The release is known good.
     pub known_good: bool,
@@ -50,6 +50,8 @@ pub struct RecordView {
     pub decision: Option<String>,
     /// Of a decision: the release to put back.
     pub target: Option<String>,
+    /// Of a decision: what was passed, such as `errors`, `latency latency_p99` or `route_errors GET /cart`.
+    pub breach: Option<String>,
     /// Of a decision: how far the act has come.
     pub progress: Option<String>,
     /// One line for people.
@@ -83,7 +85,11 @@ fn snapshot_view(snapshot: &Value) -> AgentView {
     let joint = engine["latency_progress"].as_f64().map(|progress| ("latency".to_owned(), progress));
     let evidence = evidence.iter().map(|stream| {
         let name = ["stream", "name"].iter().find_map(|key| stream[*key].as_str()).unwrap_or("?");
-        (name.to_owned(), stream["progress"].as_f64().unwrap_or_default())
+        let name = match stream["route"].as_str() {
+            Some(route) => format!("{name} {route}"),
+            None => name.to_owned(),
+        };
+        (name, stream["progress"].as_f64().unwrap_or_default())
     });
     AgentView {
         release: label(&engine["release"]),
@@ -117,12 +123,16 @@ fn record_view(record: &Value) -> RecordView {
         text.unwrap_or_default()
     };
     let some = |text: String| (!text.is_empty()).then_some(text);
+    let verdict = &what["verdict"];
+    let breach = ["breach", "stream", "route"].map(|name| verdict[name].as_str().unwrap_or_default());
+    let breach: Vec<&str> = breach.into_iter().filter(|text| !text.is_empty()).collect();
     let mut view = RecordView {
         id: label(&record["id"]),
         kind: field("kind"),
         release: label(&record["release"]),
         decision: some(field("decision")),
         target: some(field("target")),
+        breach: some(breach.join(" ")),
         progress: some(field("progress")),
         text: field("summary"),
     };
@@ -135,7 +145,8 @@ fn record_view(record: &Value) -> RecordView {
 fn text(view: &RecordView, from: &str, to: &str) -> String {
     match (&view.decision, &view.target, &view.progress) {
         (Some(decision), Some(target), Some(progress)) => {
-            format!("decision {decision} of {} to {target}: {progress}", view.release)
+            let by = view.breach.as_ref().map(|breach| format!(", for {breach}")).unwrap_or_default();
+            format!("decision {decision} of {} to {target}{by}: {progress}", view.release)
         }
         (Some(decision), None, _) => format!("decision {decision} on {}", view.release),
         _ if !to.is_empty() => format!("{} of {}: {from} -> {to}", view.kind.replace('_', " "), view.release),
@@ -168,12 +179,15 @@ mod tests {
         let engine = json!({
             "release": "v2",
             "verdict": { "verdict": "degraded", "breach": "errors" },
-            "evidence": [{ "stream": "errors", "progress": 0.5 }],
+            "evidence": [
+                { "stream": "errors", "route": null, "progress": 0.5 },
+                { "stream": "route_errors", "route": "GET /cart", "progress": 0.25 },
+            ],
             "watch": { "passed": true },
         });
         let flat = snapshot_view(&engine);
         assert_eq!((flat.verdict.as_str(), flat.detail.as_str()), ("degraded", "errors"));
-        assert_eq!(flat.evidence, [("errors".to_owned(), 0.5)]);
+        assert_eq!(flat.evidence, [("errors".to_owned(), 0.5), ("route_errors GET /cart".to_owned(), 0.25)]);
         assert!(flat.known_good);
         assert_eq!(snapshot_view(&json!({ "engine": engine })), flat);
         assert_eq!(snapshot_view(&json!({})), AgentView::default());
@@ -191,5 +205,11 @@ mod tests {
         }]);
         assert_eq!(records_view(&nested), records_view(&flat));
         assert_eq!(records_view(&flat)[0].text, "decision roll_back of v2 to v1: succeeded");
+        let mut told = flat;
+        told[0]["verdict"] =
+            json!({ "verdict": "degraded", "breach": "route_errors", "route": "GET /cart", "since": "…" });
+        let told = &records_view(&told)[0];
+        assert_eq!(told.breach.as_deref(), Some("route_errors GET /cart"));
+        assert_eq!(told.text, "decision roll_back of v2 to v1, for route_errors GET /cart: succeeded");
     }
 }

@@ -1,13 +1,16 @@
-//! Latencies as bytes: sparse histograms of ticks as varint pairs, histograms of baselines as HdrHistogram V2 with
-//! deflate, and the digest that guards a baseline.
+//! What the store keeps as bytes: sparse histograms as varint pairs, histograms of baselines as HdrHistogram V2 with
+//! deflate, the wide parts of ticks and baselines, and the digests that guard them.
 //!
 //! It knows no database. Whatever bytes it is given, reading ends in a value or an error, in bounded memory.
 
+pub(super) mod baseline;
+pub(super) mod fact;
+mod pack;
+
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
-use sha2::{Digest as _, Sha256};
 
-use crate::engine::baseline::{Baseline, latency_histogram};
+use crate::engine::baseline::latency_histogram;
 use crate::engine::window::Latencies;
 
 /// Bytes that are not what they should be.
@@ -15,59 +18,15 @@ use crate::engine::window::Latencies;
 #[error("the stored bytes are damaged: {0}")]
 pub(super) struct Damaged(pub(super) &'static str);
 
-/// The most pairs read from one tick's bytes: as many as a histogram of our range and digits has places. More are
-/// damage.
-const PAIRS_MAX: usize = 65_536;
-
-/// Pairs ascending: the step from the value before and the count, each as a LEB128 varint.
+/// A tick's latencies: pairs to the end.
 pub(super) fn latencies_to_bytes(latencies: &Latencies) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(latencies.pairs().len() * 3);
-    let mut before = 0;
-    for &(value, count) in latencies.pairs() {
-        put_varint(&mut bytes, value - before);
-        put_varint(&mut bytes, count);
-        before = value;
-    }
+    pack::put_pairs(&mut bytes, latencies);
     bytes
 }
 
 pub(super) fn latencies_from_bytes(mut bytes: &[u8]) -> Result<Latencies, Damaged> {
-    let mut pairs = Vec::new();
-    let mut value = 0_u64;
-    while !bytes.is_empty() {
-        if pairs.len() == PAIRS_MAX {
-            return Err(Damaged("too many latencies"));
-        }
-        let step = take_varint(&mut bytes)?;
-        value = value.checked_add(step).ok_or(Damaged("a latency beyond all bounds"))?;
-        pairs.push((value, take_varint(&mut bytes)?));
-    }
-    Ok(Latencies::new(pairs))
-}
-
-fn put_varint(bytes: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        bytes.push(n as u8 | 0x80);
-        n >>= 7;
-    }
-    bytes.push(n as u8);
-}
-
-fn take_varint(bytes: &mut &[u8]) -> Result<u64, Damaged> {
-    let mut n = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first().ok_or(Damaged("cut off"))?;
-        *bytes = rest;
-        let part = u64::from(byte & 0x7f);
-        if part << shift >> shift != part {
-            break;
-        }
-        n |= part << shift;
-        if byte < 0x80 {
-            return Ok(n);
-        }
-    }
-    Err(Damaged("a number too large"))
+    pack::take_pairs(&mut bytes, |_, left| left.is_empty())
 }
 
 pub(super) fn histogram_to_bytes(histogram: &Histogram<u64>) -> Vec<u8> {
@@ -86,25 +45,6 @@ pub(super) fn histogram_from_bytes(mut bytes: &[u8]) -> Result<Histogram<u64>, D
     let mut histogram = latency_histogram();
     histogram.add(&stored).map_err(|_| Damaged("a latency beyond our range"))?;
     Ok(histogram)
-}
-
-/// The SHA-256 over everything that a baseline says, its latencies in their stored form.
-pub(super) fn baseline_digest(baseline: &Baseline, latency: &[u8]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    let mut put = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_be_bytes());
-        hash.update(bytes);
-    };
-    put(baseline.release.as_str().as_bytes());
-    for n in [baseline.from.as_millis(), baseline.to.as_millis(), baseline.judged, baseline.failed] {
-        put(&n.to_be_bytes());
-    }
-    for &(ppm, ticks) in &baseline.ticks_by_failed_ppm {
-        put(&ppm.to_be_bytes());
-        put(&ticks.to_be_bytes());
-    }
-    put(latency);
-    hash.finalize().into()
 }
 
 #[cfg(test)]

@@ -127,6 +127,14 @@ pub enum ReadError {
         #[source]
         source: rusqlite::Error,
     },
+    /// What is stored there cannot be read.
+    #[error("the stored {row} is damaged: {fault}")]
+    Damaged {
+        /// What.
+        row: String,
+        /// Why.
+        fault: String,
+    },
     /// Several records begin alike.
     #[error("several records begin with `{prefix}`; give more of its id")]
     Ambiguous {

@@ -21,9 +21,11 @@
 
 pub mod wire;
 
+mod archive;
 mod codec;
 mod copy;
 mod error;
+mod evidence;
 #[doc(hidden)]
 pub mod fuzz;
 mod open;
@@ -44,19 +46,21 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::config;
 use crate::engine::baseline::Baseline;
+use crate::engine::history::{KeptFact, WatchStart};
 use crate::engine::memory::{Memory, ReleaseMemory};
 use crate::engine::record::{Pause, Record};
 use crate::engine::release::{RecordId, Release};
-use crate::engine::time::Time;
-use crate::engine::history::{KeptFact, WatchStart};
 use crate::engine::tick::Tick;
+use crate::engine::time::Time;
 use crate::store::open::Opened;
 use crate::store::prune::Bounds;
 use crate::store::rows::Damage;
 use crate::store::writer::{Job, Writer};
 
+pub use crate::store::archive::{Archive, FACTS_READ_MAX, ListedWatch, POINTS_READ_MAX, point};
 pub use crate::store::copy::clone_store;
 pub use crate::store::error::{CloneError, OpenError, ReadError, WriteError};
+pub use crate::store::evidence::StoredWatch;
 pub use crate::store::open::DATABASE_FILE;
 
 /// How many writes and reads wait at most. At the bound [`Store::write`] and all reads wait for a place, and
@@ -74,7 +78,7 @@ pub const PREFIX_MIN: usize = 6;
 pub enum Write {
     /// A record, over an older one of the same id.
     Record(Record),
-    /// A tick of a release, as evidence.
+    /// What a watch begins from.
     Watch(Box<WatchStart>),
     /// A fact of a watch.
     Fact(Box<KeptFact>),
@@ -169,7 +173,7 @@ impl Store {
         answered.await.map_err(|_| WriteError::Closed)?
     }
 
-    /// Queues a write that may be lost: a tick, a baseline that will be written again. Never waits; returns whether it
+    /// Queues a write that may be lost: a fact, a baseline that will be written again. Never waits; returns whether it
     /// was queued. What is dropped or fails is counted in the status.
     pub fn try_write(&self, write: Write) -> bool {
         let queued = self.jobs.try_send(Job::Write(write, None)).is_ok();
@@ -214,7 +218,8 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<Tick>, ReadError> {
         let (release, limit) = (release.clone(), limit.min(TICKS_READ_MAX));
-        self.ask(move |connection, damage| rows::ticks(connection, &release, (from, to), limit, damage)).await
+        self.ask(move |connection, damage| evidence::ticks(connection, &release, (from, to), limit, damage))
+            .await
     }
 
     /// How the store is, as of now and without waiting for it.

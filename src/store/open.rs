@@ -147,7 +147,7 @@ fn set_up(mut connection: Connection, path: &Path) -> Result<Connection, OpenErr
     if mode == "wal" { Ok(connection) } else { Err(OpenError::NoWal { path: path.to_owned(), mode }) }
 }
 
-fn sort_out(path: &Path, source: rusqlite::Error) -> OpenError {
+pub(super) fn sort_out(path: &Path, source: rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {

@@ -4,14 +4,13 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
 
 use crate::engine::baseline::Baseline;
-use crate::engine::history::Fact;
 use crate::engine::memory::{BASELINES_MAX, LastAct, Memory, OpenDecision, RELEASES_MAX, ReleaseMemory};
 use crate::engine::record::{Decided, Decision, Happening, Pause, Progress, Record};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
-use crate::engine::tick::Tick;
 use crate::store::Write;
 use crate::store::codec;
+use crate::store::evidence;
 use crate::store::wire::{PauseDoc, RecordDoc, ReleaseDoc};
 
 /// A row that was passed over because it cannot be read: which, and why.
@@ -23,11 +22,8 @@ pub(super) struct Damage {
 pub(super) fn write(connection: &Connection, write: &Write) -> rusqlite::Result<()> {
     match write {
         Write::Record(record) => write_record(connection, record),
-        Write::Watch(_) => Ok(()),
-        Write::Fact(kept) => match &kept.fact {
-            Fact::Tick(tick) => write_tick(connection, &kept.release, tick),
-            Fact::Ready | Fact::Exited { .. } | Fact::Restarted => Ok(()),
-        },
+        Write::Watch(start) => evidence::write_watch(connection, start),
+        Write::Fact(kept) => evidence::write_fact(connection, kept),
         Write::Baseline(baseline) => write_baseline(connection, baseline),
         Write::Release(memory) => write_release(connection, memory),
         Write::Pause(Some(pause)) => write_pause(connection, pause),
@@ -79,34 +75,12 @@ const fn was_ordered(progress: &Progress) -> bool {
     }
 }
 
-fn write_tick(connection: &Connection, release: &Release, tick: &Tick) -> rusqlite::Result<()> {
-    connection.execute(
-        "INSERT INTO evidence
-            (release, from_ms, to_ms, judged, failed, ended, arrived, answered, waiting, overdue, stalled, latencies)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        params![
-            release.as_str(),
-            column(tick.from.as_millis()),
-            column(tick.to.as_millis()),
-            column(tick.judged),
-            column(tick.failed),
-            column(tick.ended),
-            column(tick.arrived),
-            column(tick.answered),
-            column(tick.waiting),
-            column(tick.overdue),
-            tick.stalled,
-            codec::latencies_to_bytes(&tick.latencies),
-        ],
-    )?;
-    Ok(())
-}
-
 fn write_baseline(connection: &Connection, baseline: &Baseline) -> rusqlite::Result<()> {
     let latency = codec::histogram_to_bytes(&baseline.latency);
+    let wide = codec::baseline::wide_to_bytes(baseline);
     connection.execute(
-        "INSERT OR REPLACE INTO baselines (release, from_ms, to_ms, judged, failed, ticks, latency, digest)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT OR REPLACE INTO baselines (release, from_ms, to_ms, judged, failed, ticks, latency, wide, digest)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             baseline.release.as_str(),
             column(baseline.from.as_millis()),
@@ -115,7 +89,8 @@ fn write_baseline(connection: &Connection, baseline: &Baseline) -> rusqlite::Res
             column(baseline.failed),
             json(&baseline.ticks_by_failed_ppm),
             latency,
-            codec::baseline_digest(baseline, &latency),
+            wide,
+            codec::baseline::digest(baseline, &latency, Some(&wide)),
         ],
     )?;
     connection.execute(
@@ -160,13 +135,13 @@ pub(super) fn memory(connection: &Connection, damage: &mut Vec<Damage>) -> rusql
         open: open_decision(connection, damage)?,
         last_act: last_act(connection)?,
         pause: pause(connection, damage)?,
-        watch: None,
+        watch: evidence::open_watch(connection, damage)?,
     })
 }
 
 fn baselines(connection: &Connection, damage: &mut Vec<Damage>) -> rusqlite::Result<Vec<Baseline>> {
     let mut statement = connection.prepare(
-        "SELECT release, from_ms, to_ms, judged, failed, ticks, latency, digest FROM baselines
+        "SELECT release, from_ms, to_ms, judged, failed, ticks, latency, wide, digest FROM baselines
          ORDER BY to_ms DESC, rowid DESC LIMIT ?1",
     )?;
     let mut rows = statement.query([BASELINES_MAX as i64])?;
@@ -193,13 +168,16 @@ fn baseline(row: &Row<'_>, name: &str) -> rusqlite::Result<Result<Baseline, Stri
     baseline.judged = number(row, "judged")?;
     baseline.failed = number(row, "failed")?;
     baseline.ticks_by_failed_ppm = ticks;
-    if codec::baseline_digest(&baseline, &latency) != digest.as_slice() {
+    let wide: Option<Vec<u8>> = row.get("wide")?;
+    if codec::baseline::digest(&baseline, &latency, wide.as_deref()) != digest.as_slice() {
         return Ok(Err("its digest does not match".to_owned()));
     }
-    Ok(codec::histogram_from_bytes(&latency).map_err(|error| error.to_string()).map(|histogram| {
+    let read = codec::histogram_from_bytes(&latency).and_then(|histogram| {
         baseline.latency = histogram;
-        baseline
-    }))
+        // Agents that knew no wide part wrote none.
+        wide.map_or(Ok(()), |wide| codec::baseline::wide_from_bytes(&wide, &mut baseline))
+    });
+    Ok(read.map(|()| baseline).map_err(|error| error.to_string()))
 }
 
 fn releases(connection: &Connection, damage: &mut Vec<Damage>) -> rusqlite::Result<Vec<ReleaseMemory>> {
@@ -269,46 +247,6 @@ fn pause(connection: &Connection, damage: &mut Vec<Damage>) -> rusqlite::Result<
     })))
 }
 
-/// Ticks that began in `[from, to)`, the newest `limit` of them, oldest first.
-pub(super) fn ticks(
-    connection: &Connection,
-    release: &Release,
-    (from, to): (Time, Time),
-    limit: usize,
-    damage: &mut Vec<Damage>,
-) -> rusqlite::Result<Vec<Tick>> {
-    let mut statement = connection.prepare(
-        "SELECT * FROM evidence WHERE release = ?1 AND from_ms >= ?2 AND from_ms < ?3
-         ORDER BY from_ms DESC, id DESC LIMIT ?4",
-    )?;
-    let (from, to) = (column(from.as_millis()), column(to.as_millis()));
-    let mut rows = statement.query(params![release.as_str(), from, to, column(limit as u64)])?;
-    let mut ticks = Vec::new();
-    while let Some(row) = rows.next()? {
-        let latencies: Vec<u8> = row.get("latencies")?;
-        match codec::latencies_from_bytes(&latencies) {
-            Ok(latencies) => ticks.push(Tick {
-                from: time(row, "from_ms")?,
-                to: time(row, "to_ms")?,
-                judged: number(row, "judged")?,
-                failed: number(row, "failed")?,
-                latencies,
-                ended: number(row, "ended")?,
-                arrived: number(row, "arrived")?,
-                answered: number(row, "answered")?,
-                waiting: number(row, "waiting")?,
-                overdue: number(row, "overdue")?,
-                stalled: row.get("stalled")?,
-                ..Tick::default()
-            }),
-            Err(error) => damage
-                .push(Damage { row: format!("tick {}", row.get::<_, i64>("id")?), fault: error.to_string() }),
-        }
-    }
-    ticks.reverse();
-    Ok(ticks)
-}
-
 /// Records, newest first, older than the record `before`. A `before` that is not there was the oldest and is pruned:
 /// nothing is older.
 pub(super) fn records(
@@ -357,24 +295,24 @@ fn parse<T: DeserializeOwned>(doc: &str, row: impl Fn() -> String, damage: &mut 
         .ok()
 }
 
-fn json<T: serde::Serialize>(value: &T) -> String {
+pub(super) fn json<T: serde::Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("the wire types hold nothing that JSON cannot")
 }
 
 /// SQLite's integers are signed. A time or count beyond 2^63 does not occur and is kept as the largest.
-fn column(n: u64) -> i64 {
+pub(super) fn column(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
 /// Bytes that are no UTF-8 must not keep all other rows from being read.
-fn text(row: &Row<'_>, name: &str) -> rusqlite::Result<String> {
+pub(super) fn text(row: &Row<'_>, name: &str) -> rusqlite::Result<String> {
     Ok(String::from_utf8_lossy(row.get_ref(name)?.as_bytes()?).into_owned())
 }
 
-fn number(row: &Row<'_>, name: &str) -> rusqlite::Result<u64> {
+pub(super) fn number(row: &Row<'_>, name: &str) -> rusqlite::Result<u64> {
     Ok(u64::try_from(row.get::<_, i64>(name)?).unwrap_or(0))
 }
 
-fn time(row: &Row<'_>, name: &str) -> rusqlite::Result<Time> {
+pub(super) fn time(row: &Row<'_>, name: &str) -> rusqlite::Result<Time> {
     number(row, name).map(Time::from_millis)
 }

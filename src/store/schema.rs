@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// One step a schema version, oldest first. A step that was ever released is never changed; a new one is added.
-const MIGRATIONS: [&str; 1] = [
+pub(super) const MIGRATIONS: [&str; 2] = [
     // `doc` is the wire form; the columns beside it are what is searched for.
     // `records.open`: the act may still be under way. `records.act`: it was or may have been ordered.
     "CREATE TABLE records (
@@ -55,6 +55,28 @@ const MIGRATIONS: [&str; 1] = [
      CREATE TABLE pause (
         only INTEGER PRIMARY KEY NOT NULL CHECK (only = 1),
         doc TEXT NOT NULL
+     ) STRICT;",
+    // Each row of `evidence` is a fact of a watch from now on; former ones are ticks of none. `seq` is the place in the
+    // watch, `more` what has no column, `checked` guards the row, `bytes` is the length of its blobs.
+    // `watches.n` is the order in which they began: clocks step back.
+    "ALTER TABLE evidence ADD COLUMN watch TEXT;
+     ALTER TABLE evidence ADD COLUMN seq INTEGER;
+     ALTER TABLE evidence ADD COLUMN at_ms INTEGER;
+     ALTER TABLE evidence ADD COLUMN kind TEXT NOT NULL DEFAULT 'tick';
+     ALTER TABLE evidence ADD COLUMN more BLOB;
+     ALTER TABLE evidence ADD COLUMN checked BLOB;
+     ALTER TABLE evidence ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+     UPDATE evidence SET bytes = length(latencies);
+     CREATE INDEX evidence_by_watch ON evidence (watch, seq, bytes);
+     ALTER TABLE baselines ADD COLUMN wide BLOB;
+     CREATE TABLE watches (
+        n INTEGER PRIMARY KEY,
+        id TEXT UNIQUE NOT NULL,
+        at_ms INTEGER NOT NULL,
+        release TEXT NOT NULL,
+        doc TEXT NOT NULL,
+        baseline BLOB,
+        digest BLOB NOT NULL
      ) STRICT;",
 ];
 

@@ -34,6 +34,7 @@ mod signals;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod usage;
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -57,12 +58,17 @@ pub use nix::sys::signal::Signal;
 pub use crate::supervisor::app::{App, Rest, exit_code};
 pub use crate::supervisor::reaper::{OwnChild, OwnChildren, reap};
 pub use crate::supervisor::signals::{Received, Signals};
+pub use crate::supervisor::usage::Usage;
 
 /// Where a port for the app is looked for: above the well-known ones and below those that Linux gives, unless told
 /// otherwise, to whoever asks for any.
 const PORTS: Range<u16> = 10_240..32_768;
 /// Ports that are tried there; when all are taken, the system chooses one.
 const PORT_TRIES_MAX: usize = 100;
+/// Held by tests that have children: the agents among them end whatever is below the process when they end.
+#[cfg(test)]
+pub(crate) static CHILDREN_OF_TESTS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The most open files we ask for, should we be allowed more: enough for ten thousand clients and as many connections
 /// to the app many times over. Beyond it `accept` fails, and the proxy's own limit is far below.
 const OPEN_FILES_MAX: rlim_t = 1 << 20;

@@ -4,6 +4,5 @@
 mod promises;
 mod routes;
 mod scripts;
-mod studies;
 mod whose;
 mod world;

@@ -214,7 +214,9 @@ impl World {
             Happening::Started { known } => format!("started known={known}"),
             Happening::Ready => "ready".to_owned(),
             Happening::Exited(exit) => format!("exited {:?}", exit.code),
-            Happening::VerdictChanged { from, to, .. } => format!("verdict {} -> {}", from.label(), to.label()),
+            Happening::VerdictChanged { from, to, .. } => {
+                format!("verdict {} -> {}", from.label(), to.label())
+            }
             Happening::Diagnosed(whose) => {
                 format!("diagnosis {}", whose.as_ref().map_or("none", |diagnosis| diagnosis.label()))
             }

@@ -49,7 +49,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("bytes", ABOVE_THE_ENGINE),
     ("clap", &["cli"]),
     ("fastrand", LIMBS_UP),
-    ("flate2", &["offline"]),
+    ("flate2", &["store", "offline"]),
     ("futures-util", LIMBS_UP),
     ("hdrhistogram", &["engine", "recorder", "store", "admin", "stage", "offline"]),
     ("http", ABOVE_THE_ENGINE),

@@ -1,8 +1,11 @@
 // The dashboard: keeps the last snapshot and 15 minutes of points, and shows them. All text goes in as text, never as
 // markup: releases, reasons and errors are other people's words.
 
-import { Chart, clock, el, svg } from "/charts.js";
+import { Chart, clock, el } from "/charts.js";
+import { recordItem } from "/records.js";
+import { Releases } from "/releases.js";
 import { Routes } from "/routes.js";
+import { bar, drawStreams } from "/streams.js";
 import * as words from "/words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -129,11 +132,14 @@ function show() {
   header(s);
   hero(s, now);
   banners(s);
-  evidence(s);
+  text("against", s.baseline ? `against ${s.baseline.release}, ${words.count(s.baseline.requests)} requests` : "");
+  $("evidence-note").hidden = !s.evidence.length;
+  drawStreams($("evidence"), s);
   side(s, now);
   charts(s);
   routes.refresh();
-  const key = [s.release, s.verdict.label, s.verdict.breach, s.last_decision?.id, s.last_decision?.progress, s.pause?.since, s.app.phase].join("|");
+  releases.refresh(s.release);
+  const key = [s.release, s.verdict.label, s.verdict.breach, s.diagnosis?.label, s.last_decision?.id, s.last_decision?.progress, s.pause?.since, s.app.phase].join("|");
   if (key !== state.recordsKey || Date.now() - state.recordsAt > 15000) {
     Object.assign(state, { recordsKey: key, recordsAt: Date.now() });
     refreshRecords();
@@ -158,6 +164,12 @@ function hero(s, now) {
   text("since", s.verdict.since ? `since ${words.when(s.verdict.since)}` : "");
   text("why", s.verdict.why);
   text("next", s.verdict.next);
+  whose(s);
+  text("changes", s.verdict.changes ?? "");
+  text("outlook", s.outlook?.says ?? "");
+  $("more-why").hidden = !s.verdict.changes && !s.outlook;
+  $("score-box").hidden = !Number.isFinite(s.score);
+  text("score", Number.isFinite(s.score) ? s.score.toFixed(2) : "");
   const w = s.watch;
   $("watch").hidden = !w;
   if (!w) return;
@@ -169,10 +181,13 @@ function hero(s, now) {
   text("watch-end", w.passed ? "Passed: this release is known good." : left > 0 ? `Ends in ${words.span(left)}, if traffic allows.` : "Over time; it waits for enough requests.");
 }
 
-function bar(node, share) {
-  const value = Math.max(0, Math.min(1, Number.isFinite(share) ? share : 0));
-  node.firstElementChild.style.setProperty("width", `${value * 100}%`);
-  node.setAttribute("aria-valuenow", Math.round(value * 100));
+function whose(s) {
+  const d = s.diagnosis;
+  $("whose").hidden = !d;
+  if (!d) return;
+  text("diagnosis", `Diagnosis: ${words.plain(d.label)}`);
+  text("diagnosis-why", d.why);
+  $("whose").dataset.blames = d.blames_release ? "release" : "other";
 }
 
 function banners(s) {
@@ -180,49 +195,12 @@ function banners(s) {
   if (s.pause) list.push(["wait", "Paused", `${s.pause.by} paused acting ${s.pause.until ? `until ${words.when(s.pause.until)}` : "until somebody resumes"}: ${s.pause.reason}`]);
   if (s.app.phase === "gone") list.push(["bad", "App gone", s.app.detail ?? "the app does not run"]);
   if (s.store.failed || s.store.dropped) list.push(["bad", "Store", s.store.last_error ?? `${words.count(s.store.dropped)} writes were dropped`]);
+  if (s.worse_dependencies?.length) list.push(["wait", "Dependency", `Worse than it used to be, by evidence of its own: ${s.worse_dependencies.join(", ")}`]);
   for (const warning of s.warnings) list.push(["wait", "Beware", warning]);
   const key = JSON.stringify(list);
   if (key === state.bannersKey) return;
   state.bannersKey = key;
   $("banners").replaceChildren(...list.map(([tone, title, more]) => el("div", { class: `banner t-${tone}` }, el("b", {}, title), el("span", {}, more))));
-}
-
-function evidence(s) {
-  text("against", s.baseline ? `against ${s.baseline.release}, ${words.count(s.baseline.requests)} requests` : "");
-  $("evidence-note").hidden = !s.evidence.length;
-  if (!s.evidence.length) {
-    $("evidence").replaceChildren(el("p", { class: "empty" }, "No evidence is weighed: there is no baseline to weigh it against. The figures below are this release's own."));
-    return;
-  }
-  const rows = s.evidence.map((e) => streamRow(e));
-  rows.push(row("All latency", el("span", { class: "says" }, "the three together: this is what decides"), s.latency_progress, "joint"));
-  $("evidence").replaceChildren(...rows);
-}
-
-function streamRow(e) {
-  const name = words.STREAMS[e.stream] ?? words.plain(e.stream), over = e.recent_value > e.limit;
-  const says = el("span", { class: "says" }, el("em", { class: over ? "over" : null }, words.figure(e.stream, e.recent_value)),
-    ` now · limit ${words.figure(e.stream, e.limit)} · baseline ${words.figure(e.stream, e.baseline)}`);
-  const title = `${words.count(e.requests)} requests weighed, ${words.count(e.bad)} bad. Requests: ${e.ln_requests.toFixed(1)} of ${e.ln_requests_limit.toFixed(1)}; ticks: ${e.ln_ticks.toFixed(1)} of ${e.ln_ticks_limit.toFixed(1)} (natural logarithms).`;
-  return row(name, el("div", { title }, bullet(e), says), e.progress, null, title);
-}
-
-function row(name, middle, progress, kind, title) {
-  const heat = progress >= 1 ? "full" : progress >= 0.5 ? "mid" : "low";
-  const meter = el("div", { class: "bar", role: "meter", "aria-label": `Evidence, ${name}`, "aria-valuemin": 0, "aria-valuemax": 100, title }, el("i"));
-  bar(meter, progress);
-  return el("div", { class: `stream ${kind ?? ""}`, "data-heat": heat }, el("b", {}, name), middle, meter, el("output", {}, `${Math.floor(Math.min(1, progress) * 100)} %`));
-}
-
-// Where a figure stands: up to the baseline, from there to the limit, and beyond it.
-function bullet(e) {
-  const top = Math.max(e.limit * 1.5, (e.recent_value ?? 0) * 1.08) || 1, x = (v) => `${Math.min(100, (v / top) * 100)}%`, w = (a, b) => `${(Math.max(0, b - a) / top) * 100}%`;
-  const node = svg("svg", { class: "bullet", "aria-hidden": "true" },
-    svg("rect", { class: "ok", x: 0, y: 4, height: 8, width: w(0, e.baseline) }),
-    svg("rect", { class: "band", x: x(e.baseline), y: 4, height: 8, width: w(e.baseline, e.limit) }),
-    svg("rect", { class: "beyond", x: x(e.limit), y: 4, height: 8, width: w(e.limit, top) }));
-  if (Number.isFinite(e.recent_value)) node.append(svg("circle", { class: "now", cx: x(e.recent_value), cy: 8, r: 6 }));
-  return node;
 }
 
 function side(s, now) {
@@ -267,8 +245,12 @@ function side(s, now) {
 }
 
 function compare(s) {
-  const rows = [["Requests", "requests", words.count], ["Error rate", "error_rate", words.percent], ["Mean", "mean_us", words.latency], ["p50", "p50_us", words.latency], ["p90", "p90_us", words.latency], ["p95", "p95_us", words.latency], ["p99", "p99_us", words.latency]];
-  const cell = (of, [, key, format]) => el("td", {}, of && of[key] !== null ? format(of[key]) : "–");
+  const rows = [["Requests", "requests", words.count], ["Error rate", "error_rate", words.percent], ["Mean", "mean_us", words.latency], ["p50", "p50_us", words.latency], ["p90", "p90_us", words.latency], ["p95", "p95_us", words.latency], ["p99", "p99_us", words.latency],
+    ["CPU", "cpu_millicores", words.cores], ["Memory", "memory_bytes", words.bytes], ["Descriptors", "descriptors", words.count]];
+  const names = [...new Set([s.own, s.baseline].flatMap((of) => (of?.dependencies ?? []).map((d) => d.name)))].sort();
+  for (const name of names) rows.push([`${name} p50`, (of) => of.dependencies?.find((d) => d.name === name)?.p50_us, words.latency]);
+  const read = (of, key) => (typeof key === "function" ? key(of) : of[key]) ?? null;
+  const cell = (of, [, key, format]) => el("td", {}, of && read(of, key) !== null ? format(read(of, key)) : "–");
   $("compare").replaceChildren(
     el("thead", {}, el("tr", {}, el("th", { scope: "col" }), el("th", { scope: "col" }, "this release"), el("th", { scope: "col" }, "baseline"))),
     el("tbody", {}, ...rows.map((r) => el("tr", {}, el("th", { scope: "row" }, r[0]), cell(s.own, r), cell(s.baseline, r)))));
@@ -286,21 +268,25 @@ const drawn = {
   latency: new Chart($("chart-latency"), { title: "Latency", scale: "log", format: words.latency, ribbon,
     lines: ["p50", "p90", "p99"].map((name, i) => ({ name, color: i, value: (p) => p[`${name}_us`] ?? NaN })) }),
   evidence: new Chart($("chart-evidence"), { title: "Evidence towards its limit", format: (v) => `${Math.round(v * 100)} %`, least: 1, ribbon,
-    lines: [{ name: "errors", color: 3, of: (list) => list.at(-1).progress.errors }, { name: "latency", color: 0, of: (list) => list.at(-1).progress.latency }] }),
+    lines: [["errors", 3], ["latency", 0], ["statuses", 1], ["resources", 4], ["routes", 2]].map(([name, color]) => ({ name, color, of: (list) => list.at(-1).progress[name] ?? NaN })) }),
+  score: new Chart($("chart-score"), { title: "Health score", format: (v) => v.toFixed(2), least: 1, ribbon,
+    lines: [{ name: "score", color: 4, area: true, of: (list) => list.at(-1).score ?? NaN }] }),
 };
 
 function charts(s) {
   const points = state.points, limits = Object.fromEntries(s.evidence.map((e) => [e.stream, e.limit])), b = s.baseline;
   const edges = points.filter((p, i) => i > 0 && p.release !== points[i - 1].release).map((p) => ({ t: p.t, name: "new release" }));
-  const suspect = s.verdict.stream ?? "latency_p99", q = Math.max(0, ["latency_p50", "latency_p90", "latency_p99"].indexOf(suspect));
+  const suspect = s.verdict.stream?.startsWith("latency_") ? s.verdict.stream : "latency_p99", q = Math.max(0, ["latency_p50", "latency_p90", "latency_p95", "latency_p99"].indexOf(suspect));
   drawn.rate.set(points, [], edges);
   drawn.errors.set(points, [{ name: "limit", value: limits.errors, color: 3, limit: true }, b && { name: "baseline", value: b.error_rate, color: 4, line: 0 }].filter(Boolean), edges);
   const base = b ? ["p50", "p90", "p99"].map((name, i) => ({ name: "baseline", value: b[`${name}_us`] ?? NaN, color: i, line: i })) : [];
-  drawn.latency.set(points, [{ name: `limit ${suspect.slice(8)}`, value: limits[`latency_p${[50, 90, 99][q]}`], color: 3, limit: true }, ...base], edges);
+  drawn.latency.set(points, [{ name: `limit ${suspect.slice(8)}`, value: limits[`latency_p${[50, 90, 95, 99][q]}`], color: 3, limit: true }, ...base], edges);
+  drawn.score.set(points, [{ name: "edge of a guard band", value: 0.5, color: 3, limit: false }], edges);
   drawn.evidence.set(points, s.evidence.length ? [{ name: "degraded at", value: 1, color: 3, limit: true }] : [], edges);
 }
 
 const routes = new Routes($("routes"), call);
+const releases = new Releases($("releases"), call);
 
 // ---- Timeline ------------------------------------------------------------------------------------------------------
 
@@ -323,32 +309,6 @@ function timeline() {
     linked.firstElementChild.open = true;
     linked.scrollIntoView({ block: "center" });
   }
-}
-
-function recordItem(r) {
-  const said = words.recordWords(r), at = new Date(r.at_ms ?? r.at);
-  const summary = el("summary", {}, el("time", { datetime: r.at ?? "", title: String(r.at ?? "") }, words.when(at)), el("code", { class: "of" }, String(r.release ?? "")), el("b", {}, said.title), el("span", {}, said.more));
-  return el("li", { class: `t-${said.tone}`, "data-id": String(r.id) }, el("details", {}, summary, recordMore(r)));
-}
-
-function recordMore(r) {
-  const more = el("div", { class: "more small" });
-  if (Array.isArray(r.reasons) && r.reasons.length) more.append(el("p", {}, "Because:"), el("ul", {}, ...r.reasons.map((reason) => el("li", {}, words.reasonWords(reason)))));
-  if (r.kind === "decided" && r.verdict) more.append(el("p", {}, `Verdict: ${words.verdictWords(r.verdict)}${r.verdict.since ? `, since ${words.when(r.verdict.since)}` : ""}.`));
-  if (r.until) more.append(el("p", {}, `Until ${words.when(r.until)}.`));
-  if (Array.isArray(r.evidence) && r.evidence.length) more.append(el("div", { class: "scroll" }, evidenceTable(r.evidence)));
-  if (r.baseline?.release) more.append(el("p", {}, `Weighed against ${r.baseline.release}: ${words.count(r.baseline.requests)} requests, ${words.percent(r.baseline.error_rate)} failed.`));
-  more.append(el("p", { class: "dim" }, "Release ", el("code", {}, String(r.release ?? "unknown")), " · record ", el("a", { href: `#${encodeURIComponent(r.id ?? "")}` }, el("code", {}, String(r.id ?? "unknown")))));
-  return more;
-}
-
-function evidenceTable(list) {
-  const share = (e) => Math.max(0, Math.min(1, e.ln_requests / e.ln_requests_limit, e.ln_ticks / e.ln_ticks_limit));
-  const head = ["Stream", "Last minute", "Limit", "Baseline", "Bad", "Weighed", "Evidence"];
-  return el("table", {}, el("thead", {}, el("tr", {}, ...head.map((name) => el("th", { scope: "col" }, name)))),
-    el("tbody", {}, ...list.map((e) => el("tr", {}, el("th", { scope: "row" }, words.STREAMS[e.stream] ?? words.plain(e.stream)),
-      el("td", { class: e.recent_value > e.limit ? "over" : null }, words.figure(e.stream, e.recent_value)), el("td", {}, words.figure(e.stream, e.limit)), el("td", {}, words.figure(e.stream, e.baseline)),
-      el("td", {}, words.count(e.bad)), el("td", {}, words.count(e.requests)), el("td", {}, Number.isFinite(share(e)) ? words.percent(share(e)) : "–")))));
 }
 
 // ---- What people do ------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ export const latency = (us) => {
   return us >= 1e4 ? `${(us / 1e3).toFixed(0)} ms` : us >= 1e3 ? `${(us / 1e3).toFixed(1)} ms` : `${us.toFixed(0)} µs`;
 };
 export const count = (n) => (Number.isFinite(n) ? Math.round(n).toLocaleString("en") : "–");
-export const bytes = (n) => (n >= 1 << 20 ? `${(n / (1 << 20)).toFixed(1)} MiB` : n >= 1024 ? `${(n / 1024).toFixed(0)} KiB` : `${n} B`);
+export const bytes = (n) => (!Number.isFinite(n) ? "–" : n >= 2 ** 30 ? `${(n / 2 ** 30).toFixed(2)} GiB` : n >= 1 << 20 ? `${(n / (1 << 20)).toFixed(1)} MiB` : n >= 1024 ? `${(n / 1024).toFixed(0)} KiB` : `${n} B`);
 export const span = (seconds) => {
   const s = Math.max(0, Math.round(seconds)), d = Math.floor(s / 86400), h = Math.floor((s % 86400) / 3600), m = Math.floor((s % 3600) / 60);
   if (d) return `${d} d ${h} h`;
@@ -26,8 +26,20 @@ export const when = (text) => {
 };
 export const plain = (name) => String(name ?? "unknown").replaceAll("_", " ");
 
-export const STREAMS = { errors: "Errors", latency_p50: "Latency p50", latency_p90: "Latency p90", latency_p99: "Latency p99" };
-export const figure = (stream, value) => (stream === "errors" ? percent(value) : latency(value));
+export const cores = (millicores) => (Number.isFinite(millicores) ? `${(millicores / 1000).toFixed(2)} CPU` : "–");
+
+const STREAMS = {
+  errors: "Errors", latency_p50: "Latency p50", latency_p90: "Latency p90", latency_p95: "Latency p95", latency_p99: "Latency p99",
+  route_errors: "Errors", route_p50: "p50", route_p95: "p95", crashes: "Crashes", cpu: "CPU", memory: "Memory", descriptors: "File descriptors",
+};
+// A record may write a status as { status: 404 }.
+export const kind = (e) => (typeof e.stream === "object" && e.stream !== null ? `status_${e.stream.status ?? "unknown"}` : String(e.stream));
+export const stream = (name) => STREAMS[name] ?? (String(name).startsWith("status_") ? `Status ${name.slice(7)}` : plain(name));
+export const figure = (name, value) => {
+  if (!Number.isFinite(value)) return "–";
+  const format = { cpu: cores, memory: bytes, descriptors: count }[name] ?? (/^latency|^route_p/.test(name) ? latency : percent);
+  return format(value);
+};
 export const VERDICTS = {
   healthy: { title: "Healthy", mark: "M4 12.5l5 5L20 6.5" },
   degraded: { title: "Degraded", mark: "M12 3l10 18H2zM12 10v5M12 18v.1" },
@@ -40,8 +52,15 @@ export const MODES = { observe: "observe: judges only", recommend: "recommend: a
 const BREACHES = {
   errors: "too many requests fail", latency: "requests are too slow", catastrophe_errors: "mass failure",
   catastrophe_latency: "extreme slowness", catastrophe_hang: "requests hang", catastrophe_crashes: "crash loop",
+  route_errors: "a route fails too often", route_latency: "a route is too slow", status: "too many answers of one status", crashes: "more crashes than there used to be",
+  resource: "uses too much", cpu: "uses too much processor time", memory: "holds too much memory", descriptors: "holds too many file descriptors open",
 };
-const UNDECIDED = { starting: "the app is starting", warming_up: "warming up", no_traffic: "no traffic", gathering: "gathering evidence" };
+const DIAGNOSES = {
+  deployment: "The release is to blame", replica: "One replica is to blame", dependency: "A dependency is to blame", shared: "What is shared is to blame",
+  network: "The network or platform is to blame", observer: "What was seen is doubtful",
+};
+const GROUNDS = { nothing_else: "nothing else got worse", control_is_well: "the stable release beside it was well", overloads: "it asked far more of a dependency" };
+const UNDECIDED = { starting: "the app is starting", warming_up: "warming up", no_traffic: "no traffic", gathering: "gathering evidence", shared: "the stable release suffers, too" };
 const PROGRESS = {
   nothing_to_do: "nothing to do", intended: "written down, about to be ordered", accepted: "ordered, waiting for the target to be live",
   succeeded: "the target is live", dry_run: "dry run: nothing was done", failed: "failed: a person must act", interrupted: "interrupted: a person must act",
@@ -49,9 +68,15 @@ const PROGRESS = {
 
 export function verdictWords(v) {
   if (typeof v !== "object" || v === null) return plain(v);
-  const detail = v.breach ? BREACHES[v.breach.breach ?? v.breach] ?? plain(v.breach.breach ?? v.breach) : UNDECIDED[v.undecided ?? v.why ?? v.reason] ?? "";
+  const detail = v.breach ? BREACHES[v.breach.breach ?? v.breach] ?? plain(v.breach.breach ?? v.breach) : UNDECIDED[v.because ?? v.undecided ?? v.why ?? v.reason] ?? "";
   const name = (VERDICTS[v.verdict]?.title ?? plain(v.verdict)).toLowerCase();
   return detail ? `${name} (${detail})` : name;
+}
+
+export function diagnosisWords(d) {
+  const name = d?.diagnosis ?? d?.label, said = DIAGNOSES[name] ?? plain(name);
+  const more = [GROUNDS[d?.ground], d?.probe ?? d?.dependency, d?.replica, d?.until && `hold until ${when(d.until)}`, d?.hold_ended && "the hold ended", d?.by_the_release && "perhaps by this release"].filter(Boolean).join(", ");
+  return more ? `${said} (${more})` : said;
 }
 
 export function progressWords(p) {
@@ -76,6 +101,11 @@ export function reasonWords(r) {
     was_put_back: "This release was itself put back by a rollback, and is not rolled back in turn.",
     several_replicas: `${r?.replicas ?? "Several"} replicas run, and one agent alone does not act.`,
     acted_before: `A decision on this release was carried out before (record ${r?.record ?? "unknown"}).`,
+    blamed: "The release is to blame, so putting the former one back helps.",
+    not_blamed: "Something else is to blame, so putting the former release back would not help.",
+    holding: `A dependency is worse, too: the release is not blamed until ${until}.`,
+    hold_ended_young: "A dependency is worse, too, but the hold is over and the release is young: putting it back is the smaller harm.",
+    hold_ended_old: "A dependency is worse, too, and the release is not young: a person decides.",
     not_recorded: "The intent could not be written down, so nothing was done.",
   };
   const name = typeof r === "object" && r !== null ? r.reason : r;
@@ -95,7 +125,8 @@ export function recordWords(r) {
       const tone = { healthy: "good", degraded: "bad", undecided: "wait" }[name] ?? "idle";
       return { tone, title: `Verdict: ${verdictWords(r.to)}`, more: r.from ? `was ${verdictWords(r.from)}` : "" };
     }
-    case "watch_passed": return { tone: "good", title: "Watch passed: known good", more: `${count(r.requests)} requests judged` };
+    case "diagnosed": return r.whose ? { tone: r.whose.diagnosis === "deployment" ? "bad" : "wait", title: "Diagnosis", more: diagnosisWords(r.whose) } : { tone: "good", title: "Diagnosis", more: "nothing is wrong any more" };
+    case "watch_passed": return { tone: "good", title: "Watch passed: known good", more: `${count(r.requests)} requests judged${{ proof: ", by proof", not_contradicted: ", not contradicted", time_cap: ", by the time cap" }[r.by] ?? ""}` };
     case "paused": return { tone: "wait", title: `Acting paused by ${r.by ?? r.pause?.by ?? "somebody"}`, more: r.reason ?? r.pause?.reason ?? "" };
     case "resumed": return { tone: "act", title: `Acting resumed by ${r.by ?? "somebody"}`, more: "" };
     case "decided": {

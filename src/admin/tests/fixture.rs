@@ -10,7 +10,8 @@ use crate::admin::shared::{Command, Shared};
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::engine::baseline::{Baseline, BaselineSummary};
-use crate::engine::memory::Standing;
+use crate::engine::judge::Outlook;
+use crate::engine::memory::{ReleaseMemory, Standing};
 use crate::engine::observation::{Method, Outcome, StatusClass};
 use crate::engine::policy::{Mode, Policy};
 use crate::engine::record::{Pause, Progress};
@@ -30,6 +31,7 @@ pub(crate) fn release(name: &str) -> Release {
 fn stream(name: StreamName, figures: (f64, f64, f64), p0: f64, share: f64) -> StreamEvidence {
     StreamEvidence {
         name,
+        route: None,
         baseline: figures.0,
         limit: figures.1,
         p0,
@@ -41,6 +43,49 @@ fn stream(name: StreamName, figures: (f64, f64, f64), p0: f64, share: f64) -> St
         ln_requests_limit: 12.0,
         ln_ticks: 8.0 * share,
         ln_ticks_limit: 8.0,
+        ln_attribution: None,
+    }
+}
+
+fn of_route(of: StreamEvidence) -> StreamEvidence {
+    StreamEvidence { route: Some("GET /users/{id}".into()), ..of }
+}
+
+fn evidence() -> Vec<StreamEvidence> {
+    const MIB: f64 = 1_048_576.0;
+    let crashes = stream(StreamName::Crashes, (0.0, 1.0 / 360.0, 0.0), 1.0 / 360.0, 0.25);
+    let p95 = stream(StreamName::RouteP95, (80_000.0, 120_000.0, 0.012), 0.05, 0.0);
+    vec![
+        stream(StreamName::Errors, (0.001, 0.005, 0.015), 0.005, 0.21),
+        stream(StreamName::LatencyP50, (22_000.0, 33_000.0, 24_000.0), 0.5, 0.0),
+        stream(StreamName::LatencyP90, (64_000.0, 96_000.0, 71_000.0), 0.1, 0.05),
+        stream(StreamName::LatencyP95, (80_000.0, 120_000.0, 91_000.0), 0.05, 0.1),
+        stream(StreamName::LatencyP99, (120_000.0, 180_000.0, 210_000.0), 0.01, 0.3),
+        stream(StreamName::Status(401), (0.004, 0.055, 0.004), 0.055, 0.0),
+        stream(StreamName::Status(404), (0.02, 0.07, 0.021), 0.07, 0.1),
+        StreamEvidence { ln_ticks: 0.0, ln_ticks_limit: f64::NEG_INFINITY, ..crashes },
+        stream(StreamName::Cpu, (400.0, 800.0, 420.0), 0.1, 0.0),
+        stream(StreamName::Memory, (256.0 * MIB, 512.0 * MIB, 290.0 * MIB), 0.1, 0.12),
+        of_route(stream(StreamName::RouteErrors, (0.002, 0.016, 0.04), 0.016, 0.4)),
+        of_route(StreamEvidence { recent_value: Some(0.012), ..p95 }),
+    ]
+}
+
+/// A release that ran before, `n` releases ago.
+pub(crate) fn remembered(n: u64) -> ReleaseMemory {
+    let first_ready = START - Duration::from_secs(86_400 * n);
+    let name = format!("v{}", 42 - n);
+    ReleaseMemory {
+        release: release(&name),
+        first_ready,
+        last_seen: first_ready + Duration::from_secs(80_000),
+        standing: if n == 3 { Standing::RolledBack } else { Standing::KnownGood },
+        judged_for: Duration::from_secs(900),
+        judged_requests: 14_000,
+        crashes: vec![],
+        put_back_by: None,
+        figures: (n < 4).then(|| Box::new(summary(&name))),
+        score: (n < 4).then_some(0.9),
     }
 }
 
@@ -53,6 +98,10 @@ fn summary(name: &str) -> BaselineSummary {
         p90_us: Some(64_000),
         p95_us: Some(80_000),
         p99_us: Some(120_000),
+        cpu_millicores: Some(400),
+        memory_bytes: Some(256 << 20),
+        descriptors: Some(64),
+        probes: vec![("postgres".into(), Some(1_800)), ("redis".into(), None)],
         ..Baseline::empty(release(name), START - Duration::from_secs(7200)).summary()
     }
 }
@@ -66,15 +115,19 @@ fn engine() -> Snapshot {
         mode: Mode::Enforce,
         policy: Policy { mode: Mode::Enforce, ..Policy::default() },
         verdict: Verdict::Undecided(Undecided::Gathering),
-        evidence: vec![
-            stream(StreamName::Errors, (0.001, 0.005, 0.015), 0.005, 0.21),
-            stream(StreamName::LatencyP50, (22_000.0, 33_000.0, 24_000.0), 0.5, 0.0),
-            stream(StreamName::LatencyP90, (64_000.0, 96_000.0, 71_000.0), 0.1, 0.05),
-            stream(StreamName::LatencyP99, (120_000.0, 180_000.0, 210_000.0), 0.01, 0.3),
-        ],
+        diagnosis: None,
+        score: Some(0.62),
+        outlook: Some(Outlook {
+            requests_per_second: 12.0,
+            errors_in_two_minutes: Some(0.021),
+            doubled_errors_take: Some(Duration::from_secs(395)),
+        }),
+        worse_dependencies: vec![],
+        evidence: evidence(),
         latency_progress: 0.34,
         baseline: Some(summary("v41")),
         own: summary("v42"),
+        others: [3, 1, 4, 2].map(remembered).into(),
         watch: Some(WatchView {
             ready_at: START,
             ends_at: START + Duration::from_secs(900),

@@ -2,14 +2,16 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use http::{HeaderValue, Method};
 
 use crate::admin::live::{Live, Phase};
 use crate::admin::public_page;
 use crate::admin::tests::{Port, fixture};
+use crate::engine::diagnosis::Diagnosis;
 use crate::engine::release::Release;
-use crate::engine::verdict::{Breach, Verdict};
+use crate::engine::verdict::{Breach, StreamName, Verdict};
 use crate::engine::window::{RouteWindow, Window};
 
 fn public(live: Option<Live>, path: &str, accept: Option<&'static str>) -> (u16, serde_json::Value) {
@@ -185,9 +187,89 @@ async fn the_snapshot_tells_the_state_and_on_request_the_series() {
     let plain = port.get("/api/snapshot").await.json();
     assert_eq!((plain["verdict"]["label"].as_str(), plain.get("series")), (Some("undecided"), None));
     assert_eq!((plain["totals"]["failed"].as_u64(), plain["in_flight"].as_u64()), (Some(3), Some(4)));
-    assert_eq!(plain["evidence"][3]["stream"], "latency_p99");
+    assert_eq!(plain["evidence"][4]["stream"], "latency_p99");
     let full = port.get("/api/snapshot?series=1").await.json();
     assert_eq!(full["series"][0]["requests"], 100);
+}
+
+#[tokio::test]
+async fn the_snapshot_tells_whose_fault_it_is_and_how_each_limit_was_made() {
+    let port = Port::open(None).await;
+    let mut live = fixture::live();
+    live.engine.verdict = Verdict::Degraded {
+        breach: Breach::Route { stream: StreamName::RouteErrors, route: "GET /users/{id}".into() },
+        since: fixture::START,
+    };
+    live.engine.diagnosis = Some(Diagnosis::Dependency {
+        probe: "postgres".into(),
+        since: fixture::START,
+        until: fixture::START + Duration::from_secs(180),
+        hold_ended: false,
+    });
+    live.engine.worse_dependencies = vec!["postgres".into()];
+    port.shared.publish(live, &fixture::window(1, 1, 0));
+    let json = port.get("/api/snapshot").await.json();
+    assert_eq!(
+        (json["verdict"]["breach"].as_str(), json["verdict"]["route"].as_str()),
+        (Some("route_errors"), Some("GET /users/{id}"))
+    );
+    assert!(json["verdict"]["changes"].as_str().unwrap().contains("12 good ticks"));
+    let diagnosis = &json["diagnosis"];
+    assert_eq!(
+        (diagnosis["label"].as_str(), diagnosis["blames_release"].as_bool()),
+        (Some("dependency"), Some(false))
+    );
+    assert_eq!(
+        (diagnosis["dependency"].as_str(), diagnosis["hold_ended"].as_bool()),
+        (Some("postgres"), Some(false))
+    );
+    assert_eq!(diagnosis["hold_until"], "2025-11-22T22:03:00.000Z");
+    assert_eq!(
+        (json["score"].as_f64(), json["worse_dependencies"][0].as_str()),
+        (Some(0.62), Some("postgres"))
+    );
+    assert_eq!(json["outlook"]["doubled_errors_seconds"], 395.0);
+    let groups: Vec<_> =
+        json["evidence"].as_array().unwrap().iter().map(|e| e["group"].as_str().unwrap()).collect();
+    assert_eq!(
+        groups.join(" "),
+        "all all all all all statuses statuses resources resources resources routes routes"
+    );
+    assert!(json["evidence"][4]["guard"].as_str().unwrap().contains("1.5 times 120 ms"));
+    assert_eq!(json["baseline"]["dependencies"][0]["p50_us"], 1800);
+    let metrics = port.get("/metrics").await.body;
+    for line in [
+        "outrigger_health_score 0.62",
+        "outrigger_diagnosis{diagnosis=\"dependency\"} 1",
+        "outrigger_diagnosis{diagnosis=\"none\"} 0",
+        "outrigger_dependency_worse{dependency=\"postgres\"} 1",
+        "outrigger_dependency_worse{dependency=\"redis\"} 0",
+        "outrigger_stream_evidence_ratio{stream=\"crashes\"} 0.25",
+        "outrigger_stream_evidence_ratio{stream=\"status_404\"} 0.1",
+    ] {
+        assert!(metrics.lines().any(|l| l.starts_with(line)), "{line} is missing in {metrics}");
+    }
+    assert!(!metrics.lines().any(|l| l.starts_with("outrigger_stream_evidence") && l.contains("users")));
+}
+
+#[tokio::test]
+async fn releases_are_told_newest_first_with_what_they_have_shown() {
+    let port = Port::open(None).await;
+    assert_eq!(port.get("/api/releases").await.status, 503);
+    port.publish();
+    let json = port.get("/api/releases").await.json();
+    let releases = json["releases"].as_array().unwrap();
+    let names: Vec<_> = releases.iter().map(|r| r["release"].as_str().unwrap()).collect();
+    assert_eq!(names.join(" "), "v42 v41 v40 v39 v38");
+    assert_eq!(
+        (releases[0]["running"].as_bool(), releases[1]["running"].as_bool()),
+        (Some(true), Some(false))
+    );
+    assert_eq!(
+        (releases[3]["standing"].as_str(), releases[3]["figures"]["p95_us"].as_u64()),
+        (Some("rolled_back"), Some(80_000))
+    );
+    assert!(releases[4]["figures"].is_null() && releases[4]["score"].is_null());
 }
 
 #[tokio::test]
@@ -200,7 +282,17 @@ async fn the_page_is_whole_cached_by_its_content_and_runs_nothing_from_elsewhere
     let tag = page.field("etag").unwrap();
     let again = port.send("GET", "/", &[("if-none-match", tag)], "").await;
     assert_eq!((again.status, again.body.as_str()), (304, ""));
-    for path in ["/", "/style.css", "/app.js", "/charts.js", "/routes.js", "/words.js"] {
+    for path in [
+        "/",
+        "/style.css",
+        "/app.js",
+        "/charts.js",
+        "/records.js",
+        "/releases.js",
+        "/routes.js",
+        "/streams.js",
+        "/words.js",
+    ] {
         let file = port.get(path).await;
         assert!(file.status == 200 && file.body.len() > 500, "{path}");
         let addresses = file.body.replace("http://www.w3.org/2000/svg", "");
@@ -224,7 +316,16 @@ async fn markup_in_names_stays_text() {
     let metrics = port.get("/metrics").await.body;
     assert!(metrics.contains(r#"release="</script><img/src=x/onerror=alert(1)>""#));
     // The page must never hand text to the browser as markup.
-    for path in ["/", "/app.js", "/charts.js", "/routes.js", "/words.js"] {
+    for path in [
+        "/",
+        "/app.js",
+        "/charts.js",
+        "/records.js",
+        "/releases.js",
+        "/routes.js",
+        "/streams.js",
+        "/words.js",
+    ] {
         let source = port.get(path).await.body;
         for sink in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "javascript:"]
         {

@@ -89,8 +89,8 @@ async fn a_stream_sends_what_it_missed_and_ends_at_shutdown() {
     port.publish();
     let mut io = port.connect().await;
     io.write_all(b"GET /api/stream HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
-    let first = read_until(&mut io, "event: snapshot\n").await;
-    assert!(first.contains("text/event-stream") && first.contains("event: point\n"), "{first}");
+    let first = read_until(&mut io, "event: point\n").await;
+    assert!(first.contains("text/event-stream") && first.contains("event: snapshot\n"), "{first}");
     port.shared.publish(fixture::paused(), &fixture::window(2, 10, 0));
     let next = read_until(&mut io, "migration of orders").await;
     assert!(next.contains("\"requests\":10"), "{next}");

@@ -154,12 +154,23 @@ fn second_line(t: Duration, second: &Second) -> String {
         return line + " no agent";
     };
     line += &format!(" {}", agent.verdict.replace('_', " "));
-    // The latency streams are judged together; only their sum has a limit of its own.
-    let streams = agent.evidence.iter().filter(|(name, _)| !name.starts_with("latency_"));
-    for (name, progress) in streams.filter(|_| agent.evidence.len() > 1) {
-        line += &format!(" {name} {}", bar(*progress));
+    for (name, progress) in streams(&agent.evidence) {
+        line += &format!(" {name} {}", bar(progress));
     }
     line
+}
+
+/// The streams that are shown: errors, latency, and of all others the one that has come farthest, if one has.
+fn streams(evidence: &[(String, f64)]) -> Vec<(&str, f64)> {
+    if evidence.len() < 2 {
+        return Vec::new();
+    }
+    let is_main = |name: &str| name == "errors" || name == "latency";
+    let all = || evidence.iter().map(|(name, progress)| (name.as_str(), *progress));
+    // The latency streams are judged together; only their sum has a limit of its own.
+    let others = all().filter(|(name, _)| !is_main(name) && !name.starts_with("latency_"));
+    let farthest = others.filter(|&(_, progress)| progress > 0.0).max_by(|a, b| a.1.total_cmp(&b.1));
+    all().filter(|(name, _)| is_main(name)).chain(farthest).collect()
 }
 
 fn bar(progress: f64) -> String {
@@ -182,6 +193,15 @@ mod tests {
         let second = Second { release: Some("v2".to_owned()), served, agent: Some(agent) };
         let line = second_line(Duration::from_secs(71), &second);
         assert_eq!(line, "  71s v2 98/s failed 10.2% p99 25ms undecided errors [###...] latency [......]");
+    }
+
+    #[test]
+    fn of_the_smaller_streams_only_the_one_that_has_come_farthest_is_shown() {
+        let all =
+            [("errors", 0.1), ("memory", 0.0), ("route_errors GET /a", 0.2), ("cpu", 0.1), ("latency", 0.0)];
+        let all = all.map(|(name, progress)| (name.to_owned(), progress));
+        assert_eq!(streams(&all), [("errors", 0.1), ("latency", 0.0), ("route_errors GET /a", 0.2)]);
+        assert_eq!(streams(&all[..2]), [("errors", 0.1)]);
     }
 
     #[test]

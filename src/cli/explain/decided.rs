@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use crate::cli::explain::figures::{clean, length, millis, tag, text_or, time};
-use crate::cli::explain::words;
+use crate::cli::explain::live::{how_to_read, in_list};
+use crate::cli::explain::{table, words};
 
 /// Reasons that explain why less was done than could have been.
-const BRAKES: [&str; 9] = [
+const BRAKES: [&str; 12] = [
     "watch_has_passed",
     "mode_observe",
     "mode_recommend",
@@ -16,6 +17,9 @@ const BRAKES: [&str; 9] = [
     "was_put_back",
     "several_replicas",
     "acted_before",
+    "not_blamed",
+    "holding",
+    "hold_ended_old",
 ];
 
 /// A decision for the history: what, and how far it came.
@@ -50,26 +54,21 @@ pub(super) fn explain(record: &Value) -> String {
     section("What happened", happened(record));
     section(
         "What it was weighed against",
-        vec![match record.get("baseline") {
-            None | Some(Value::Null) => "no baseline: only the rules that need none could tell".to_owned(),
-            Some(baseline) => words::baseline(baseline),
-        }],
+        match record.get("baseline") {
+            None | Some(Value::Null) => {
+                vec!["no baseline: only the rules that need none could tell".to_owned()]
+            }
+            Some(baseline) => table::wrapped(&words::baseline(baseline), 96),
+        },
     );
-    let streams = record.get("evidence").and_then(Value::as_array);
-    // In parts, for a terminal is narrow.
-    let in_parts = |stream| words::stream(stream).replace("; ", "\n    ");
-    let mut figures: Vec<String> = streams.map_or_else(Vec::new, |all| all.iter().map(in_parts).collect());
-    if !figures.is_empty() {
-        figures.push(how_to_read(record).to_owned());
-    }
-    section("By how much", figures);
+    let whose = record.get("diagnosis").and_then(words::diagnosis);
+    section("Who is to blame", whose.iter().flat_map(|told| table::wrapped(told, 96)).collect());
+    section("By how much", by_how_much(record));
+    section("What counts as bad", guards(record));
     let reasons = record.get("reasons").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    section(
-        "Why this decision",
-        reasons.iter().map(|reason| format!("- {}", words::reason(reason))).collect(),
-    );
+    section("Why this decision", reasons.iter().flat_map(|reason| in_list(&words::reason(reason))).collect());
     section("What was done", done(record));
-    section("What to do next", next(record));
+    section("What to do next", next(record).iter().flat_map(|line| table::wrapped(line, 96)).collect());
     text.truncate(text.trim_end().len());
     text + "\n"
 }
@@ -94,14 +93,31 @@ fn happened(record: &Value) -> Vec<String> {
     vec![first + ".", format!("Decided at {at}{}: {decision}.", age.unwrap_or_default())]
 }
 
-/// What the figures of evidence have to do with the verdict, for whoever has not met them before.
-fn how_to_read(record: &Value) -> &'static str {
+fn streams(record: &Value) -> Vec<&Value> {
+    record.get("evidence").and_then(Value::as_array).into_iter().flatten().collect()
+}
+
+fn by_how_much(record: &Value) -> Vec<String> {
+    let streams = streams(record);
+    let mut lines = table::evidence(&streams, None);
     let breach = record.get("verdict").and_then(|verdict| verdict.get("breach")).and_then(Value::as_str);
-    if breach.is_some_and(|breach| breach.starts_with("catastrophe")) {
-        "(The catastrophe rule decided. It looks at the last ticks only and does not wait for this evidence.)"
+    if !streams.is_empty() && breach.is_some_and(|breach| breach.starts_with("catastrophe")) {
+        lines.push(
+            "(The catastrophe rule decided. It looks at the last ticks only and does not wait for".to_owned(),
+        );
+        lines.push("this evidence.)".to_owned());
     } else {
-        "(Evidence grows while a release does worse than allowed. It decides when it is enough by request and by tick.)"
+        lines.extend(how_to_read(!streams.is_empty()));
     }
+    lines.extend(streams.iter().filter(|stream| table::is_main(stream)).filter_map(|s| table::weighed(s)));
+    lines
+}
+
+fn guards(record: &Value) -> Vec<String> {
+    let policy = record.get("policy").unwrap_or(&Value::Null);
+    let streams = streams(record);
+    let main = streams.iter().filter(|stream| table::is_main(stream));
+    main.filter_map(|stream| table::guard(stream, policy)).flat_map(|line| in_list(&line)).collect()
 }
 
 fn done(record: &Value) -> Vec<String> {
@@ -176,6 +192,11 @@ fn held(record: &Value, target: &str) -> Vec<String> {
         }
         "acted_before" => {
             Some("The earlier rollback did not end it: see its record with `outrigger explain`.".to_owned())
+        }
+        "not_blamed" => Some("Look at what the diagnosis names, not at the release.".to_owned()),
+        "holding" => Some("Wait for the end of the hold; look at the dependency meanwhile.".to_owned()),
+        "hold_ended_old" => {
+            Some("Look at the dependency first; the release was there before it failed.".to_owned())
         }
         "not_recorded" => Some("See that the data directory is writable and not full.".to_owned()),
         _ => None,

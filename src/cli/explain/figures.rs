@@ -111,9 +111,14 @@ pub(super) fn thousands(count: u64) -> String {
     out
 }
 
-/// A logarithm of evidence as `e^41`.
-pub(super) fn power(ln: f64) -> String {
-    if ln.is_finite() && ln > 0.0 { format!("e^{ln:.1}") } else { "none".to_owned() }
+/// A size in memory.
+pub(super) fn size(bytes: f64) -> String {
+    let mib = bytes / 1_048_576.0;
+    match mib {
+        m if m >= 1_024.0 => format!("{:.2} GiB", m / 1_024.0),
+        m if m >= 100.0 => format!("{m:.0} MiB"),
+        m => format!("{m:.1} MiB"),
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::cli::explain::figures::{clean, length, number, tag, text_or, thousands, time, whole};
-use crate::cli::explain::words;
+use crate::cli::explain::{live, table, words};
 
 /// What is so now.
 pub fn status(snapshot: &Value) -> String {
@@ -17,22 +17,37 @@ pub fn status(snapshot: &Value) -> String {
     line("release", release(snapshot));
     line("app", app(snapshot));
     line("verdict", verdict(snapshot));
+    line("whose", live::whose(snapshot, 87).join("\n           "));
+    line("score", number(snapshot, "score").map(|score| format!("{score:.2}")).unwrap_or_default());
     line("watch", snapshot.get("watch").map(watch).unwrap_or_default());
     line("mode", mode(snapshot));
     line("next", snapshot.get("verdict").map(|v| text_or(v, "next", "")).unwrap_or_default());
     line("target", text_or(snapshot, "target", "none: no other release is known good"));
     let baseline = snapshot.get("baseline").filter(|baseline| baseline.is_object());
     line("baseline", baseline.map_or_else(|| "none".to_owned(), words::baseline));
-    for stream in snapshot.get("evidence").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
-        line("evidence", words::stream(stream).replace("; ", "\n           "));
-    }
+    let outlook = snapshot.get("outlook").map(|outlook| text_or(outlook, "says", "")).unwrap_or_default();
+    line("outlook", table::wrapped(&outlook, 87).join("\n           "));
     if let Some(decision) = snapshot.get("last_decision").filter(|decision| decision.is_object()) {
         line("decision", last_decision(decision));
     }
     for warning in snapshot.get("warnings").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
         line("warning", warning.as_str().map(clean).unwrap_or_default());
     }
-    text
+    text + &evidence(snapshot)
+}
+
+/// The streams of all requests, and those that have come far.
+fn evidence(snapshot: &Value) -> String {
+    let streams = snapshot.get("evidence").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let main: Vec<&Value> = streams.iter().filter(|stream| table::is_main(stream)).collect();
+    let rows = table::evidence(&main, number(snapshot, "latency_progress"));
+    if rows.is_empty() {
+        return String::new();
+    }
+    let left = streams.len() - main.len();
+    let more = if left > 0 { format!(" (and {left} more)") } else { String::new() };
+    let rows: String = rows.iter().map(|row| format!("  {row}\n")).collect();
+    format!("\nevidence; `outrigger explain` says what it means{more}\n{rows}")
 }
 
 fn service(snapshot: &Value) -> String {

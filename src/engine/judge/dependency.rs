@@ -25,16 +25,22 @@ const LINGER: u32 = 6;
 const MISS: f64 = 1e-3;
 /// A latency limit is at least this much above the baseline, in microseconds.
 const FLOOR_US: u64 = 2_000;
-/// A load is excessive beyond this multiple of the baseline's upper end,
+/// A load is excessive beyond this multiple of the baseline's upper end, and as much more as there are more requests,
 const LOAD_RATIO: f64 = 2.0;
 /// which is this quantile of its ticks.
 const LOAD_UPPER: f64 = 0.99;
 /// Samples of load that a baseline must hold.
 const LOADS_MIN: u64 = 60;
-/// With fewer requests in a tick the load a request says nothing: pools are held open without any.
-const LOAD_REQUESTS_MIN: u64 = 20;
 /// Answers that a baseline must hold for the latency to be judged.
 const ANSWERS_MIN: u64 = 60;
+
+/// One round of probes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Round {
+    is_bad: bool,
+    load: Option<u64>,
+    judged: u64,
+}
 
 #[derive(Clone, Debug, PartialEq)]
 struct Dependency {
@@ -45,7 +51,9 @@ struct Dependency {
     failures: f64,
     load_limit: Option<f64>,
     detector: Detector,
-    recent: VecDeque<bool>,
+    recent: VecDeque<Round>,
+    /// The baseline's judged requests in a tick.
+    usual_judged: f64,
     /// Ticks since the last bad round.
     quiet: u32,
     suspect_since: Option<Time>,
@@ -68,7 +76,8 @@ pub(crate) struct Dependencies(Vec<Dependency>);
 impl Dependencies {
     pub(crate) fn new(baseline: Option<&Baseline>, policy: &Policy) -> Self {
         let all = baseline.map(|b| b.probes.as_slice()).unwrap_or_default();
-        Self(all.iter().map(|probe| Dependency::new(probe, policy)).collect())
+        let usual_judged = baseline.map_or(0.0, Baseline::mean_judged);
+        Self(all.iter().map(|probe| Dependency::new(probe, usual_judged, policy)).collect())
     }
 
     /// Weighs what the probes found in a tick.
@@ -79,7 +88,7 @@ impl Dependencies {
                 None => {
                     // Not known from the baseline: only its failures can be told.
                     let unknown = ProbeBaseline { name: probe.name.clone(), ..ProbeBaseline::default() };
-                    self.0.push(Dependency::new(&unknown, policy));
+                    self.0.push(Dependency::new(&unknown, 0.0, policy));
                     self.0.len() - 1
                 }
             };
@@ -107,7 +116,7 @@ impl Dependencies {
 }
 
 impl Dependency {
-    fn new(probe: &ProbeBaseline, policy: &Policy) -> Self {
+    fn new(probe: &ProbeBaseline, usual_judged: f64, policy: &Policy) -> Self {
         let asked = probe.ok + probe.failed;
         // Without a history one failure in twenty is allowed for.
         let usual = if asked == 0 { 0.0 } else { binomial::upper_limit(asked, probe.failed, MISS) };
@@ -123,6 +132,7 @@ impl Dependency {
             load_limit: load.map(|load| LOAD_RATIO * load.max(1) as f64),
             detector: Detector::default(),
             recent: VecDeque::with_capacity(RECENT),
+            usual_judged,
             quiet: 0,
             suspect_since: None,
             overloaded: false,
@@ -142,18 +152,26 @@ impl Dependency {
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
-        self.recent.push_back(is_bad);
+        self.recent.push_back(Round { is_bad, load: probe.load, judged });
         self.quiet = if is_bad { 0 } else { self.quiet.saturating_add(1) };
-        if let (Some(limit), Some(load)) = (self.load_limit, probe.load)
-            && judged >= LOAD_REQUESTS_MIN
-        {
-            self.overloaded = load as f64 * 1000.0 > limit * judged as f64;
-        }
-        let bad_rounds = self.recent.iter().filter(|&&bad| bad).count();
+        self.overloaded = self.is_overloaded();
+        let bad_rounds = self.recent.iter().filter(|round| round.is_bad).count();
         if bad_rounds >= SUSPECT {
             self.suspect_since.get_or_insert(now);
         } else if self.quiet > LINGER {
             self.suspect_since = None;
         }
+    }
+
+    /// Whether far more is asked of it than in the baseline, over the last rounds and in proportion to the requests.
+    fn is_overloaded(&self) -> bool {
+        let loads = self.recent.iter().filter_map(|round| Some((round.load?, round.judged)));
+        let (rounds, load, judged) = loads.fold((0_u32, 0_u64, 0_u64), |(rounds, load, judged), (l, j)| {
+            (rounds + 1, load.saturating_add(l), judged + j)
+        });
+        let Some(limit) = self.load_limit.filter(|_| rounds > 0) else { return false };
+        let rounds = f64::from(rounds);
+        let busier = (judged as f64 / rounds / self.usual_judged.max(1e-9)).max(1.0);
+        load as f64 / rounds > limit * busier
     }
 }

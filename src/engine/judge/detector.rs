@@ -10,13 +10,11 @@
 //!   supermartingale, therefore `P(R reaches c within T ticks) ≤ T/c`, and the mean time to a false alarm is at least `c`
 //!   ticks (Shin, Ramdas, Rinaldo, "E-detectors", 2022).
 //!
-//! Within a watch of T ticks, `½·start + ½·any/T` has expectation ≤ 1 at every stopping time, so it passes 1/α with
-//! probability at most α. After the watch, `any` alone is compared with the interval between false alarms.
+//! Within a watch of T ticks, `w·start + (1−w)·any/T` has expectation ≤ 1 at every stopping time for any weight w, so it
+//! passes 1/α with probability at most α. After the watch, `any` alone is compared with the interval between false alarms.
 //!
 //! The alternative is not known, so both are mixed over a grid of sixteen chances, evenly in log-odds. That costs at
 //! most ln 16 of evidence and no tuning.
-
-use std::f64::consts::LN_2;
 
 use libm::{exp, log, log1p};
 
@@ -87,9 +85,10 @@ impl Detector {
         }
     }
 
-    /// ln of the evidence within a watch of `ticks` ticks.
-    pub(crate) fn ln_in_watch(&self, ticks: f64) -> f64 {
-        ln_add(ln_mean_exp(&self.start), self.ln_any() - log(ticks)) - LN_2
+    /// ln of the evidence within a watch of `ticks` ticks; `start` is the weight of the product since its beginning, between
+    /// 0 and 1, the sum has the rest.
+    pub(crate) fn ln_in_watch(&self, ticks: f64, start: f64) -> f64 {
+        ln_add(ln_mean_exp(&self.start) + log(start), self.ln_any() - log(ticks) + log1p(-start))
     }
 
     /// ln of the evidence after the watch, in ticks between false alarms.
@@ -160,7 +159,7 @@ mod tests {
         let mut d = Detector::default();
         d.weigh(0, 0, 0.02);
         assert_eq!(d, Detector::default());
-        assert!((d.ln_in_watch(180.0) + LN_2).abs() < 1e-12);
+        assert!((d.ln_in_watch(180.0, 0.5) + std::f64::consts::LN_2).abs() < 1e-12);
     }
 
     #[test]
@@ -183,7 +182,7 @@ mod tests {
         let mut after = None;
         for tick in 1..=6 {
             d.weigh(1, 1, p0);
-            in_watch = in_watch.or((d.ln_in_watch(watch) > log(500.0)).then_some(tick));
+            in_watch = in_watch.or((d.ln_in_watch(watch, 0.5) > log(500.0)).then_some(tick));
             after = after.or((d.ln_any() > log(year / 0.4)).then_some(tick));
         }
         assert_eq!((in_watch, after), (Some(4), Some(5)));
@@ -221,7 +220,7 @@ mod tests {
             for _ in 0..ticks {
                 let k = (0..100).filter(|_| uniform() < p0).count() as u64;
                 d.weigh(100, k, p0);
-                alarmed |= d.ln_in_watch(f64::from(ticks)) >= log(1.0 / alpha);
+                alarmed |= d.ln_in_watch(f64::from(ticks), 0.8) >= log(1.0 / alpha);
             }
             alarms += u32::from(alarmed);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::judge::rest::{Blame, Part};
 use crate::engine::judge::stream::{Limits, Share, Stream};
-use crate::engine::judge::{DOUBT, ERRORS_SHARE, Judge};
+use crate::engine::judge::{ERRORS_SHARE, Judge};
 use crate::engine::policy::Policy;
 use crate::engine::verdict::{Arm, Breach, StreamName};
 
@@ -17,14 +17,9 @@ pub(crate) enum Finding {
     Unclear,
     /// One was, but the stable release beside suffers as well, or nearly; `worse_than_its_past` if that one is itself
     /// beyond the limit.
-    Shared {
-        worse_than_its_past: bool,
-    },
+    Shared { worse_than_its_past: bool },
     /// One was; `by` names the replica that carries it alone.
-    Breach {
-        breach: Breach,
-        by: Option<Arc<str>>,
-    },
+    Breach { breach: Breach, by: Option<Arc<str>> },
 }
 
 impl Finding {
@@ -67,7 +62,7 @@ impl Judge {
     /// The catastrophe rule has fired: whose is it?
     pub(crate) fn find_catastrophe(&self, arm: Arm, policy: &Policy) -> Finding {
         let breach = Breach::Catastrophe(arm);
-        Finding::from_blame(breach, self.rests().blame_catastrophe(|e, l| self.rest_is_at_ease(e, l, policy)))
+        Finding::from_blame(breach, self.rests().blame_catastrophe(|e, l| self.rest_progress(e, l, policy)))
     }
 
     fn shared(&self, stream: &Stream) -> Option<Finding> {
@@ -84,7 +79,7 @@ impl Judge {
             return shared;
         }
         let passes = |errors: &Stream, _: &[Stream]| errors.reaches(self.horizon, limits);
-        let blame = self.rests.blame(passes, |e, l| self.rest_is_at_ease(e, l, policy));
+        let blame = self.rests.blame(passes, |e, l| self.rest_progress(e, l, policy));
         Finding::from_blame(Breach::Errors, blame)
     }
 
@@ -92,12 +87,14 @@ impl Judge {
         let limits = self.latency_limits(policy);
         let own = self.latencies.iter().map(|(at, stream)| (*at, stream));
         let (requests, ticks) = self.ln_latency(own);
-        if self.latencies.is_empty() || requests < limits.requests || ticks < limits.ticks {
-            return Finding::Nothing;
-        }
         let loud = |s: &Stream| s.ln_requests(self.horizon);
         let loudest = self.latencies.iter().max_by(|(_, a), (_, b)| loud(a).total_cmp(&loud(b)));
         let Some((_, loudest)) = loudest else { return Finding::Nothing };
+        let persists =
+            ticks >= limits.ticks || loudest.has_control() && loudest.persists(self.horizon, limits.ticks);
+        if requests < limits.requests || !persists {
+            return Finding::Nothing;
+        }
         if let Some(shared) = self.shared(loudest) {
             return shared;
         }
@@ -105,7 +102,7 @@ impl Judge {
             let (requests, ticks) = self.ln_latency(self.at_places(slow));
             requests >= limits.requests && ticks >= limits.ticks
         };
-        let blame = self.rests.blame(passes, |e, l| self.rest_is_at_ease(e, l, policy));
+        let blame = self.rests.blame(passes, |e, l| self.rest_progress(e, l, policy));
         Finding::from_blame(Breach::Latency(loudest.null().name), blame)
     }
 
@@ -113,23 +110,24 @@ impl Judge {
         self.latencies.iter().map(|&(at, _)| at).zip(of)
     }
 
-    /// Whether the streams of all replicas but one have not come far.
-    fn rest_is_at_ease(&self, errors: &Stream, slow: &[Stream], policy: &Policy) -> bool {
-        let is_near = |(requests, ticks): (f64, f64), limits: Limits| {
-            requests >= DOUBT * limits.requests && ticks >= DOUBT * limits.ticks
+    /// How far the streams of all replicas but one have come, from 0 to 1.
+    fn rest_progress(&self, errors: &Stream, slow: &[Stream], policy: &Policy) -> f64 {
+        let progress = |(requests, ticks): (f64, f64), limits: Limits| {
+            (requests / limits.requests).min(ticks / limits.ticks).clamp(0.0, 1.0)
         };
         let of_errors = (errors.ln_requests(self.horizon), errors.ln_ticks(self.horizon));
-        let of_latency = self.ln_latency(self.at_places(slow));
-        !is_near(of_errors, self.limits(policy, ERRORS_SHARE))
-            && (slow.is_empty() || !is_near(of_latency, self.latency_limits(policy)))
+        let of_errors = progress(of_errors, self.limits(policy, ERRORS_SHARE));
+        if slow.is_empty() {
+            return of_errors;
+        }
+        of_errors.max(progress(self.ln_latency(self.at_places(slow)), self.latency_limits(policy)))
     }
 
     fn find_routes(&self, policy: &Policy) -> Finding {
         let mut found = Finding::Nothing;
         for (stream, share) in self.routes.reached(self.horizon, self.routes_limits(policy)) {
             let null = stream.null();
-            let breach =
-                Breach::Route { stream: null.name, route: null.route.clone().unwrap_or_default() };
+            let breach = Breach::Route { stream: null.name, route: null.route.clone().unwrap_or_default() };
             let own = self.shared(stream).unwrap_or_else(|| {
                 let blame = self.rests.blame_share(null.p0, |part: &Part| share.of(part));
                 Finding::from_blame(breach, blame)

@@ -51,25 +51,25 @@ pub use crate::engine::judge::outlook::Outlook;
 pub const JUDGED_STATUSES: [u16; 6] = [401, 403, 404, 409, 422, 429];
 
 /// The error stream's share of the false-alarm budget.
-const ERRORS_SHARE: f64 = 0.35;
+const ERRORS_SHARE: f64 = 0.40;
 /// The latency streams' share, together.
-const LATENCY_SHARE: f64 = 0.40;
+const LATENCY_SHARE: f64 = 0.45;
 /// The share of the routes' error streams, together,
-const ROUTE_ERRORS_SHARE: f64 = 0.05;
+const ROUTE_ERRORS_SHARE: f64 = 0.03;
 /// and of the routes' latency streams.
-const ROUTE_LATENCY_SHARE: f64 = 0.05;
+const ROUTE_LATENCY_SHARE: f64 = 0.03;
 /// The share of the statuses, together.
-const STATUS_SHARE: f64 = 0.04;
+const STATUS_SHARE: f64 = 0.02;
 /// The share of crashes.
 const CRASHES_SHARE: f64 = 0.02;
 /// The share of processor, memory and descriptors, together.
-const RESOURCES_SHARE: f64 = 0.03;
-// What is left, 0.06, is set aside for the catastrophe rule, which has no proof.
+const RESOURCES_SHARE: f64 = 0.01;
+// What is left, 0.04, is set aside for the catastrophe rule, which has no proof.
 
 /// The share of the tick level, for errors and for latency each.
 const TICKS_SHARE: f64 = 0.2;
 /// How the latency streams' evidence is weighted: the tail counts most.
-const LATENCY_WEIGHTS: [f64; QUANTILES.len()] = [0.2, 0.2, 0.2, 0.4];
+const LATENCY_WEIGHTS: [f64; QUANTILES.len()] = [0.15, 0.15, 0.2, 0.5];
 /// The kinds of resources.
 const RESOURCES: f64 = 3.0;
 /// How far evidence may come, as a share of its limit, before a release is doubted.
@@ -284,6 +284,11 @@ impl Judge {
             || self.good_ticks >= RECOVERY_TICKS && streams().all(|s| s.is_clear_since(self.good_ticks))
     }
 
+    /// Whether a release that crashed has not done so for a quarter of an hour.
+    pub(crate) const fn has_rested(&self) -> bool {
+        self.good_ticks >= RECOVERY_TICKS_MAX
+    }
+
     /// The age from which an open request is slow by the strictest stream that there is.
     pub(crate) fn slow_mark_us(&self) -> Option<u64> {
         self.latencies.last().map(|(_, s)| s.null().limit as u64)
@@ -324,7 +329,8 @@ impl Judge {
         let statuses = self.statuses.iter().map(|(_, s)| (s, s.evidence(self.horizon, limits)));
         let crashes =
             (&self.crashes, self.crashes.evidence_of_one_level(self.horizon, self.crashes_limit(policy)));
-        let meters = self.meters.streams().zip(self.meters.evidence(self.horizon, self.resources_limit(policy)));
+        let meters =
+            self.meters.streams().zip(self.meters.evidence(self.horizon, self.resources_limit(policy)));
         let routes = self.routes.doubtful(self.horizon, self.routes_limits(policy));
         statuses.chain([crashes]).chain(meters).chain(routes).collect()
     }
@@ -361,7 +367,10 @@ impl Judge {
 
     /// What the request level and the tick level must reach.
     fn limits(&self, policy: &Policy, share: f64) -> Limits {
-        Limits { requests: self.ln_limit(policy, share), ticks: self.ln_limit(policy, share.min(TICKS_SHARE)) }
+        Limits {
+            requests: self.ln_limit(policy, share),
+            ticks: self.ln_limit(policy, share.min(TICKS_SHARE)),
+        }
     }
 
     /// ln of what a stream with this share of the budget must reach.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::baseline::{
-    AGE_ENDS_S, Baseline, RouteBaseline, Slice, TICK_QUANTILES, age_slice, hour_of_week,
+    AGE_ENDS_S, Baseline, RouteBaseline, Slice, TICK_QUANTILES, age_slice, coarse, hour_of_week,
 };
 use crate::engine::judge::binomial;
 use crate::engine::judge::counts::{Marks, QUANTILES};
@@ -30,16 +30,16 @@ const P0_MAX: f64 = 0.9;
 const ROUTE_REQUESTS_MIN: u64 = 500;
 /// A status is judged when the baseline holds so many answers.
 const STATUS_REQUESTS_MIN: u64 = 1_000;
-/// An age or hour has a limit of its own when the baseline holds so many of its requests.
-const SLICE_REQUESTS_MIN: u64 = 500;
+/// An age or hour has a limit of its own when chance explains so rarely what the baseline holds of it.
+const SLICE_BY_CHANCE: f64 = 1e-3;
 /// A release is warm where its 90th percentile at an age is within this multiple of the overall one.
 const WARM: f64 = 1.25;
 /// and so rarely by chance.
 const COLD_BY_CHANCE: f64 = 1e-4;
 /// A learnt warm-up is no longer than this.
 pub(crate) const WARM_UP_MAX: Duration = Duration::from_secs(300);
-/// Without a history of crashes one in two hours is allowed for, in crashed ticks of all ticks.
-const CRASHED_TICKS_MIN: f64 = 1.0 / 1440.0;
+/// Without a history of crashes one in four hours, and as much again, is allowed for, in crashed ticks of all ticks.
+const CRASHED_TICKS_MIN: f64 = 1.0 / 2880.0;
 /// The latency streams in the order of [`QUANTILES`].
 pub(crate) const LATENCIES: [StreamName; QUANTILES.len()] =
     [StreamName::LatencyP50, StreamName::LatencyP90, StreamName::LatencyP95, StreamName::LatencyP99];
@@ -62,13 +62,14 @@ pub(crate) fn errors(baseline: &Baseline, policy: &Policy) -> Null {
         let bad_from = null.least_bad(mean) as f64 / mean as f64;
         null.usual_ticks = share_with_error(baseline.ticks_from(bad_from), ticks);
         let burst_from = null.least_beyond(mean, BURST) as f64 / mean as f64;
-        null.is_clumped = is_clumped(baseline.ticks_from(burst_from), ticks);
+        null.is_clumped = is_clumped(baseline.ticks_from(burst_from), ticks, BURST);
     }
     null
 }
 
-fn is_clumped(bursts: u64, ticks: u64) -> bool {
-    bursts as f64 > BURSTS_MIN + 3.0 * BURST * ticks as f64
+/// Whether there were more bursts than ones as rare as this would be.
+fn is_clumped(bursts: u64, ticks: u64, by_chance: f64) -> bool {
+    bursts as f64 > BURSTS_MIN + 3.0 * by_chance * ticks as f64
 }
 
 /// `None` when the baseline is too small to bound the quantile.
@@ -87,23 +88,18 @@ pub(crate) fn latency(at: usize, baseline: &Baseline, policy: &Policy) -> Option
     let (bad, all) = (ticks.slower_than(limit), ticks.count());
     let mean = n.checked_div(all).unwrap_or(0);
     let usual = binomial::upper_limit(n, slower, ERROR_MISS).min(1.0 - q);
-    let mut null = Null {
+    // In small ticks chance alone makes quantiles large.
+    let by_chance = binomial::upper_tail(mean, usual, ((1.0 - q) * mean as f64) as u64 + 1);
+    Some(Null {
         name,
         route: None,
         baseline: baseline.latency.value_at_quantile(q) as f64,
         limit: limit as f64,
         p0: 1.0 - q,
         usual,
-        usual_ticks: 0.0,
-        is_clumped: false,
-    };
-    // In small ticks chance alone makes quantiles large, and the tick level reckons with that by itself.
-    let by_chance = binomial::upper_tail(mean, usual, ((1.0 - q) * mean as f64) as u64 + 1);
-    if by_chance < BURST {
-        null.usual_ticks = share_with_error(bad, all);
-        null.is_clumped = is_clumped(bad, all);
-    }
-    Some(null)
+        usual_ticks: share_with_error(bad, all),
+        is_clumped: is_clumped(bad, all, by_chance.max(BURST)),
+    })
 }
 
 /// The routes that can be judged by themselves: errors, median, 95th percentile of each, as far as there is enough of it.
@@ -114,7 +110,23 @@ pub(crate) fn routes(baseline: &Baseline, policy: &Policy) -> Vec<(Arc<str>, Vec
     let judged = baseline.routes.iter().filter(|route| route.judged >= ROUTE_REQUESTS_MIN);
     // Limits are missed the less often the more of them there are.
     let miss = 1.0 / judged.clone().count().max(1) as f64;
-    judged.map(|route| (route.route.clone(), route_nulls(route, miss, policy))).collect()
+    let whole = [Some(errors(baseline, policy)), latency(0, baseline, policy), latency(2, baseline, policy)];
+    let nulls = judged.map(|route| {
+        let nulls = route_nulls(route, miss, policy).into_iter();
+        (route.route.clone(), nulls.map(|null| as_bursty_as(null, &whole)).collect())
+    });
+    nulls.collect()
+}
+
+/// A burst of the whole service is one of each route.
+fn as_bursty_as(null: Null, whole: &[Option<Null>]) -> Null {
+    let same_kind = |of: &&Null| of.name.quantile() == null.name.quantile();
+    let Some(whole) = whole.iter().flatten().find(same_kind) else { return null };
+    Null {
+        usual_ticks: null.usual_ticks.max(whole.usual_ticks),
+        is_clumped: null.is_clumped || whole.is_clumped,
+        ..null
+    }
 }
 
 fn route_nulls(route: &RouteBaseline, miss: f64, policy: &Policy) -> Vec<Null> {
@@ -196,28 +208,27 @@ impl Season {
         // What is long past its start is compared with all ages.
         let of_age = baseline.ages.get(age).filter(|_| age < AGE_ENDS_S.len());
         let of_hour = baseline.hours.iter().find(|(h, _)| *h == hour).map(|(_, slice)| slice);
+        let usual_errors = binomial::upper_limit(baseline.judged, baseline.failed, ERROR_MISS);
         for slice in of_age.into_iter().chain(of_hour) {
-            season.widen(slice, policy);
+            season.widen(slice, usual_errors, policy);
         }
         season
     }
 
-    fn widen(&mut self, slice: &Slice, policy: &Policy) {
-        if slice.judged >= SLICE_REQUESTS_MIN {
+    fn widen(&mut self, slice: &Slice, usual_errors: f64, policy: &Policy) {
+        // A small slice is not worse for being small: its own figures count only where chance does not explain them.
+        if binomial::upper_tail(slice.judged, usual_errors, slice.failed) < SLICE_BY_CHANCE {
             let upper = binomial::upper_limit(slice.judged, slice.failed, ERROR_MISS);
             let p0 = guard(upper, policy.error_ratio, policy.error_floor);
             self.errors_p0 = Some(self.errors_p0.unwrap_or(0.0).max(p0));
         }
-        if slice.latencies.count() < SLICE_REQUESTS_MIN {
-            return;
-        }
-        for (mark, q) in self.marks.slow.iter_mut().zip(QUANTILES) {
-            // Where a slice is too small to bound a quantile, its own figure is better than nothing: it only widens.
-            let upper = upper_quantile(&slice.latencies, q, QUANTILE_MISS).or(slice.latencies.quantile(q));
-            if let Some(upper) = upper
-                && *mark != u64::MAX
-            {
-                *mark = (*mark).max((policy.latency_ratio * upper as f64) as u64);
+        let n = slice.latencies.count();
+        for (mark, q) in self.marks.slow.iter_mut().zip(QUANTILES).filter(|(mark, _)| **mark != u64::MAX) {
+            let usual = coarse((*mark as f64 / policy.latency_ratio) as u64);
+            let is_slower =
+                binomial::upper_tail(n, 1.0 - q, slice.latencies.slower_than(usual)) < SLICE_BY_CHANCE;
+            if let Some(value) = slice.latencies.quantile(q).filter(|_| is_slower) {
+                *mark = (*mark).max((policy.latency_ratio * value as f64) as u64);
             }
         }
         self.marks.hopeless =

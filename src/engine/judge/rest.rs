@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::engine::judge::binomial;
 use crate::engine::judge::catastrophe::{Catastrophe, Known};
 use crate::engine::judge::counts::Counts;
 use crate::engine::judge::stream::{Sample, Share, Stream};
+use crate::engine::judge::{DOUBT, binomial};
 use crate::engine::policy::Policy;
 use crate::engine::tick::REPLICAS_MAX;
 use crate::engine::verdict::Arm;
@@ -18,8 +18,9 @@ use crate::engine::verdict::Arm;
 const FORGET_AFTER: u32 = 24;
 /// Ticks in the recent past by which routes and statuses are compared over replicas: a minute.
 const RECENT_TICKS: usize = 12;
-/// The rest is worse than allowed when chance would bring as many bad requests so rarely.
-const BY_CHANCE: f64 = 0.01;
+/// The rest is worse than allowed when chance would bring as many bad requests so rarely: it is asked each tick, of many
+/// routes.
+const BY_CHANCE: f64 = 1e-6;
 
 /// One route's counts in one tick of one replica: requests judged, failed, timed, and beyond each of its marks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,28 +138,25 @@ impl Rests {
         self.rests.len() < 2
     }
 
-    /// Asks each rest whether it passes, and whether it is at ease.
+    /// Asks each rest whether it passes, and how far it has come, from 0 to 1.
     pub(crate) fn blame(
         &self,
         passes: impl Fn(&Stream, &[Stream]) -> bool,
-        is_at_ease: impl Fn(&Stream, &[Stream]) -> bool,
+        progress: impl Fn(&Stream, &[Stream]) -> f64,
     ) -> Blame {
         if self.is_alone() || self.rests.iter().all(|rest| passes(&rest.errors, &rest.latencies)) {
             return Blame::All;
         }
-        let well = self.rests.iter().find(|rest| is_at_ease(&rest.errors, &rest.latencies));
-        well.map_or(Blame::Unclear, |rest| Blame::One(rest.without.clone()))
+        one_of(self.rests.iter().map(|rest| (rest, progress(&rest.errors, &rest.latencies))))
     }
 
     /// The same of the catastrophe rule: the others must show it, too. A rest without enough requests cannot.
-    pub(crate) fn blame_catastrophe(&self, is_at_ease: impl Fn(&Stream, &[Stream]) -> bool) -> Blame {
+    pub(crate) fn blame_catastrophe(&self, progress: impl Fn(&Stream, &[Stream]) -> f64) -> Blame {
         if self.is_alone() || self.rests.iter().all(|rest| rest.arm.is_some()) {
             return Blame::All;
         }
-        let well = self.rests.iter().find(|rest| {
-            rest.arm.is_none() && is_at_ease(&rest.errors, &rest.latencies) && !rest.errors.was_bad()
-        });
-        well.map_or(Blame::Unclear, |rest| Blame::One(rest.without.clone()))
+        let well = self.rests.iter().filter(|rest| rest.arm.is_none() && !rest.errors.was_bad());
+        one_of(well.map(|rest| (rest, progress(&rest.errors, &rest.latencies))))
     }
 
     /// The same of one share, by the last minute: is it beyond `p0` without the replica that shows it most?
@@ -173,7 +171,10 @@ impl Rests {
             (rest, sum)
         });
         let share = |s: &Share| s.k as f64 / s.n.max(1) as f64;
-        let Some((rest, least)) = shares.min_by(|(_, a), (_, b)| share(a).total_cmp(&share(b))) else {
+        let by_share = |(a, sa): &(&Rest, Share), (b, sb): &(&Rest, Share)| {
+            share(sa).total_cmp(&share(sb)).then_with(|| a.without.cmp(&b.without))
+        };
+        let Some((rest, least)) = shares.min_by(by_share) else {
             return Blame::All;
         };
         if binomial::upper_tail(least.n, p0, least.k) <= BY_CHANCE {
@@ -201,4 +202,12 @@ impl Rests {
             _ => Blame::All,
         }
     }
+}
+
+/// The replica without which the others have come least far, if that is not half way to a limit. Of equal ones the first
+/// by name, in whichever order they are told.
+fn one_of<'a>(rests: impl Iterator<Item = (&'a Rest, f64)>) -> Blame {
+    let at_ease = rests.filter(|(_, progress)| *progress < DOUBT);
+    let least = at_ease.min_by(|(a, pa), (b, pb)| pa.total_cmp(pb).then_with(|| a.without.cmp(&b.without)));
+    least.map_or(Blame::Unclear, |(rest, _)| Blame::One(rest.without.clone()))
 }

@@ -76,17 +76,18 @@ impl Routes {
             let control = beside.as_ref().map(|counts| counts[at]);
             let errors = |c: &RouteCounts| Share { n: c.judged.into(), k: c.failed.into() };
             let all = |of: &dyn Fn(&RouteCounts) -> Share| {
-                parts.iter().map(|part| of(&part.routes[at])).fold(Share::default(), |a, b| Share {
-                    n: a.n + b.n,
-                    k: a.k + b.k,
-                })
+                parts
+                    .iter()
+                    .map(|part| of(&part.routes[at]))
+                    .fold(Share::default(), |a, b| Share { n: a.n + b.n, k: a.k + b.k })
             };
             let of = all(&errors);
             let control_errors = control.as_ref().map(errors);
             route.errors.weigh(&Sample { of, control: control_errors, ..Sample::default() }, ratio);
             for (place, stream) in &mut route.latencies {
                 let slow = |c: &RouteCounts| Share { n: c.timed.into(), k: c.slow[*place].into() };
-                let sample = Sample { of: all(&slow), control: control.as_ref().map(slow), ..Sample::default() };
+                let sample =
+                    Sample { of: all(&slow), control: control.as_ref().map(slow), ..Sample::default() };
                 stream.weigh(&sample, ratio);
             }
         }
@@ -99,9 +100,14 @@ impl Routes {
         (errors, latencies): (Limits, Limits),
     ) -> impl Iterator<Item = (&Stream, RouteShare)> {
         self.0.iter().enumerate().flat_map(move |(at, route)| {
-            let errors = route.errors.reaches(horizon, errors).then_some((&route.errors, RouteShare { at, slow: None }));
+            let errors = route
+                .errors
+                .reaches(horizon, errors)
+                .then_some((&route.errors, RouteShare { at, slow: None }));
             let slow = route.latencies.iter().filter(move |(_, s)| s.reaches(horizon, latencies));
-            errors.into_iter().chain(slow.map(move |&(place, ref s)| (s, RouteShare { at, slow: Some(place) })))
+            errors
+                .into_iter()
+                .chain(slow.map(move |&(place, ref s)| (s, RouteShare { at, slow: Some(place) })))
         })
     }
 

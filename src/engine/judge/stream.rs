@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::engine::judge::binomial;
 use crate::engine::judge::detector::{Detector, ln_below};
-use crate::engine::verdict::{StreamEvidence, StreamName};
+use crate::engine::verdict::{StreamEvidence, StreamName, Unit};
 
 /// Ticks in the recent past that figures for people are taken from: one minute.
 const RECENT_TICKS: usize = 12;
@@ -31,14 +31,24 @@ const TICK_NULL_MIN: f64 = 0.02;
 const BUSY: u64 = 100;
 /// when chance alone would bring as many bad requests in one tick of five hundred.
 const BY_CHANCE: f64 = 0.002;
-/// How much that chance may exceed what the baseline shows.
-const TICK_NULL_RATIO: f64 = 1.5;
+/// By how much that chance may exceed what the baseline shows beyond chance.
+const TICK_NULL_EXCESS: f64 = 0.5;
+/// With a control, so many bad ticks in five minutes are enough.
+const PERSISTS: usize = 3;
 /// ln 20: the mirrored test's limit.
 const LN_CLEAR: f64 = 2.995_732_273_553_991;
 /// ln 100: how clearly bad events must concentrate on the judged release.
 const LN_ATTRIBUTED: f64 = 4.605_170_185_988_092;
-/// What one more bad tick weighs at most: ln(0.95 / 0.02). A clumped baseline's stream needs that much more.
-const LN_ONE_TICK: f64 = 3.860_729_711;
+/// What a clumped baseline's stream needs more at tick level: one and a half times what a bad tick weighs at most,
+/// ln(0.95 / 0.02). One of them outweighs a long burst, half of one what is left of the burst before.
+const LN_CLUMPED: f64 = 1.5 * 3.860_729_711;
+/// What evidence since the beginning weighs within a watch, at request level: a quiet service gathers it request by request,
+/// and most bad releases are bad from the start.
+const START_REQUESTS: f64 = 0.9;
+/// The same at tick level, where one tick more or less is what counts, whenever the trouble began.
+const START_TICKS: f64 = 0.5;
+/// ln 180: the ticks of a quarter of an hour.
+const LN_QUARTER_HOUR: f64 = 5.192_956_850_889_963;
 /// How many requests a score's figure is pulled towards the baseline by.
 const SCORE_PRIOR: f64 = 50.0;
 
@@ -70,9 +80,7 @@ impl Null {
 
     /// Whether a tick with `k` bad of `n` is bad. The same as `k >= least_bad(n)`, without the search for it.
     fn is_bad(&self, n: u64, k: u64, p0: f64) -> bool {
-        k as f64 > p0 * n as f64
-            && k > 0
-            && (n < BUSY || binomial::upper_tail(n, self.usual, k) <= BY_CHANCE)
+        k as f64 > p0 * n as f64 && k > 0 && (n < BUSY || binomial::upper_tail(n, self.usual, k) <= BY_CHANCE)
     }
 
     /// The least number of bad requests in a tick of `n` that chance explains with this probability at most.
@@ -109,9 +117,19 @@ pub(crate) enum Horizon {
 }
 
 impl Horizon {
-    fn ln(self, detector: &Detector) -> f64 {
+    /// What the evidence beside a stable release must reach: after the watch the sum over all onsets grows by one a tick of
+    /// itself, so the same certainty over a quarter of an hour asks for that many times more.
+    fn ln_beside(self) -> f64 {
         match self {
-            Self::Watch { ticks } => detector.ln_in_watch(ticks),
+            Self::Watch { .. } => LN_ATTRIBUTED,
+            Self::After => LN_ATTRIBUTED + LN_QUARTER_HOUR,
+        }
+    }
+
+    /// `start` is what evidence since the beginning weighs within a watch.
+    fn ln(self, detector: &Detector, start: f64) -> f64 {
+        match self {
+            Self::Watch { ticks } => detector.ln_in_watch(ticks, start),
             Self::After => detector.ln_any(),
         }
     }
@@ -149,6 +167,7 @@ pub(crate) struct Sample {
 struct Seen {
     of: Share,
     value: Option<f64>,
+    is_bad: bool,
 }
 
 /// The comparison with the stable release beside.
@@ -212,6 +231,9 @@ impl Stream {
         let tick_null = self.tick_null(n);
         self.by_tick.weigh(1, u64::from(is_bad), tick_null);
         self.last_is_bad = is_bad;
+        if let Some(seen) = self.recent.back_mut() {
+            seen.is_bad = is_bad;
+        }
         Some(is_bad)
     }
 
@@ -230,7 +252,7 @@ impl Stream {
         if self.recent.len() == CLEAR_TICKS {
             self.recent.pop_front();
         }
-        self.recent.push_back(Seen { of: sample.of, value: sample.value });
+        self.recent.push_back(Seen { of: sample.of, value: sample.value, is_bad: false });
     }
 
     /// The chance that a healthy tick of `n` requests is bad.
@@ -247,28 +269,47 @@ impl Stream {
         } else {
             BY_CHANCE
         };
-        TICK_NULL_MIN.max(TICK_NULL_RATIO * self.null.usual_ticks).max(by_chance).min(0.9)
+        // What chance explains needs no allowance on top of it.
+        let excess = (self.null.usual_ticks - by_chance).max(0.0);
+        let usual = self.null.usual_ticks + TICK_NULL_EXCESS * excess;
+        TICK_NULL_MIN.max(usual).max(by_chance).min(0.9)
     }
 
     pub(crate) fn ln_requests(&self, horizon: Horizon) -> f64 {
-        horizon.ln(&self.by_request)
+        horizon.ln(&self.by_request, START_REQUESTS)
     }
 
     pub(crate) fn ln_ticks(&self, horizon: Horizon) -> f64 {
-        horizon.ln(&self.by_tick)
+        horizon.ln(&self.by_tick, START_TICKS)
     }
 
     /// What the tick level needs beyond the limit: where errors come in bursts, the trouble must persist a tick longer.
     pub(crate) fn ticks_surcharge(&self) -> f64 {
-        if self.null.is_clumped { LN_ONE_TICK } else { 0.0 }
+        if self.null.is_clumped { LN_CLUMPED } else { 0.0 }
     }
 
     /// Whether both levels have reached their limits.
     pub(crate) fn reaches(&self, horizon: Horizon, limits: Limits) -> bool {
+        self.persists(horizon, limits.ticks) && self.ln_requests(horizon) >= limits.requests
+    }
+
+    /// Whether the tick level has reached its limit.
+    pub(crate) fn persists(&self, horizon: Horizon, ln_limit: f64) -> bool {
         // Most streams have come nowhere near, and there are many.
-        self.by_tick.ln_at_most() >= limits.ticks
-            && self.ln_requests(horizon) >= limits.requests
-            && self.ln_ticks(horizon) >= limits.ticks + self.ticks_surcharge()
+        self.has_control() && self.bad_ticks() >= PERSISTS
+            || self.by_tick.ln_at_most() >= ln_limit
+                && self.ln_ticks(horizon) >= ln_limit + self.ticks_surcharge()
+    }
+
+    /// Whether a stable release beside it answers for bursts that hurt both, so that some bad ticks are enough. It does not
+    /// for those of a service whose bad requests come in bursts of their own.
+    pub(crate) fn has_control(&self) -> bool {
+        self.beside.is_some() && !self.null.is_clumped
+    }
+
+    /// Bad ticks of the last five minutes.
+    pub(crate) fn bad_ticks(&self) -> usize {
+        self.recent.iter().filter(|seen| seen.is_bad).count()
     }
 
     /// Whether the tick level has come so far, or might have.
@@ -278,12 +319,14 @@ impl Stream {
 
     /// Whether the bad events concentrate on the judged release; true where no other runs beside it.
     pub(crate) fn is_attributed(&self, horizon: Horizon) -> bool {
-        self.beside.as_ref().is_none_or(|beside| horizon.ln(&beside.attribution) >= LN_ATTRIBUTED)
+        let ln = |beside: &Beside| horizon.ln(&beside.attribution, START_REQUESTS);
+        self.beside.as_deref().is_none_or(|beside| ln(beside) >= horizon.ln_beside())
     }
 
     /// Whether the stable release beside it is beyond the limit as well.
     pub(crate) fn is_shared(&self, horizon: Horizon) -> bool {
-        self.beside.as_ref().is_some_and(|beside| horizon.ln(&beside.itself) >= LN_ATTRIBUTED)
+        let ln = |beside: &Beside| horizon.ln(&beside.itself, START_REQUESTS);
+        self.beside.as_deref().is_some_and(|beside| ln(beside) >= horizon.ln_beside())
     }
 
     pub(crate) const fn was_bad(&self) -> bool {
@@ -311,10 +354,11 @@ impl Stream {
     }
 
     fn sum(&self, ticks: usize) -> Share {
-        self.recent.iter().rev().take(ticks).fold(Share::default(), |sum, seen| Share {
-            n: sum.n + seen.of.n,
-            k: sum.k + seen.of.k,
-        })
+        self.recent
+            .iter()
+            .rev()
+            .take(ticks)
+            .fold(Share::default(), |sum, seen| Share { n: sum.n + seen.of.n, k: sum.k + seen.of.k })
     }
 
     /// Events of the last five minutes.
@@ -353,12 +397,15 @@ impl Stream {
             requests: self.total.n,
             bad: self.total.k,
             recent_share: share,
-            recent_value: largest.or(share),
+            recent_value: largest.or(share.filter(|_| self.null.name.unit() == Unit::Share)),
             ln_requests: self.ln_requests(horizon),
             ln_requests_limit: limits.requests,
             ln_ticks: self.ln_ticks(horizon),
             ln_ticks_limit: limits.ticks + self.ticks_surcharge(),
-            ln_attribution: self.beside.as_ref().map(|beside| horizon.ln(&beside.attribution)),
+            ln_attribution: self
+                .beside
+                .as_ref()
+                .map(|beside| horizon.ln(&beside.attribution, START_REQUESTS)),
         }
     }
 }

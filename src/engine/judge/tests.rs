@@ -29,12 +29,12 @@ fn errors_that_come_in_bursts_have_to_persist_a_tick_longer() {
     };
     let (even, bursty) = (day(false), day(true));
     assert!((even.error_rate() - bursty.error_rate()).abs() < 1e-5);
-    assert!((ticks_limit(&bursty) - ticks_limit(&even) - log(0.95 / 0.02)).abs() < 1e-9);
+    assert!((ticks_limit(&bursty) - ticks_limit(&even) - 1.5 * log(0.95 / 0.02)).abs() < 1e-9);
 }
 
 #[test]
 fn the_shares_do_not_exceed_the_budget() {
     let streams = ERRORS_SHARE + LATENCY_SHARE + ROUTE_ERRORS_SHARE + ROUTE_LATENCY_SHARE;
     let all = streams + STATUS_SHARE + CRASHES_SHARE + RESOURCES_SHARE;
-    assert!(all <= 0.94 + 1e-12, "{all}: the rest is the catastrophe rule's");
+    assert!(all <= 0.96 + 1e-12, "{all}: the rest is the catastrophe rule's");
 }

@@ -107,7 +107,7 @@ impl Meters {
             };
             Some(Meter { kind, stream: Stream::new(null), sum: 0, samples: 0 })
         });
-        let usual_rate = baseline.judged as f64 / baseline.all_ticks.max(1) as f64;
+        let usual_rate = baseline.mean_judged();
         Self { meters: meters.collect(), ticks: 0, judged: 0, usual_rate }
     }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::engine::record::{Happening, Progress};
-use crate::store::tests::{baseline, beside, open, record, release, rollback, tick};
+use crate::store::tests::{baseline, beside, open, record, release, rollback, seen, tick};
 use crate::store::{Store, Write};
 
 const ROUNDS: u16 = 20;
@@ -35,7 +35,7 @@ fn child_that_writes() {
 async fn write_lane(store: Store, round: u16, lane: u64) {
     for n in 0..WRITES_MAX / 4 {
         let ms = u64::from(round) * 1_000_000 + n * 4 + lane;
-        store.try_write(Write::Tick(release("v1"), tick(n, 100)));
+        store.try_write(seen("v1", n, tick(n, 100)));
         if n % 16 == 0 {
             store.try_write(Write::Baseline(Box::new(baseline("v1", 3))));
         }

@@ -7,7 +7,9 @@ use crate::engine::memory::BASELINES_MAX;
 use crate::engine::record::Progress;
 use crate::engine::time::Time;
 use crate::store::prune::PRUNE_EVERY;
-use crate::store::tests::{baseline, beside, open, ready, release, rollback, settings, tick, write_all};
+use crate::store::tests::{
+    baseline, beside, open, ready, release, rollback, seen, settings, tick, write_all,
+};
 use crate::store::{self, QUEUE_MAX, Store, Write, clone_store};
 
 /// Runs `sql` on the store's own connection.
@@ -68,9 +70,9 @@ async fn a_full_queue_drops_what_may_be_lost_and_keeps_what_may_not() {
     });
     running.await.unwrap();
     for n in 0..QUEUE_MAX as u64 {
-        assert!(store.try_write(Write::Tick(release("v1"), tick(n, 1))));
+        assert!(store.try_write(seen("v1", n, tick(n, 1))));
     }
-    assert!(!store.try_write(Write::Tick(release("v1"), tick(0, 1))));
+    assert!(!store.try_write(seen("v1", 0, tick(0, 1))));
     assert_eq!(store.status().dropped, 1);
     let writer = store.clone();
     let waiting = tokio::spawn(async move { writer.write(Write::Record(ready(1))).await });
@@ -92,7 +94,7 @@ async fn pruning_keeps_the_newest_the_open_decision_and_the_last_act() {
     let act = rollback(2, Progress::Interrupted { at: Time::from_millis(1), reason: String::new() });
     write_all(&store, [&older, &open, &act].map(|r| Write::Record(r.clone()))).await;
     write_all(&store, (0..2000).map(|n| Write::Record(ready(1000 + n)))).await;
-    write_all(&store, (0..2000).map(|n| Write::Tick(release("v1"), tick(n, 1)))).await;
+    write_all(&store, (0..2000).map(|n| seen("v1", n, tick(n, 1)))).await;
     let records = count(&store, "SELECT count(*) FROM records").await;
     let ticks = count(&store, "SELECT count(*) FROM evidence").await;
     assert!((100..=100 + PRUNE_EVERY).contains(&records), "{records}");
@@ -126,7 +128,7 @@ async fn a_clone_of_a_store_under_writes_is_whole() {
     let writing = tokio::spawn(async move {
         let mut n = 0;
         while stopped.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty) {
-            writer.write(Write::Tick(release("v1"), tick(n, 100))).await.unwrap();
+            writer.write(seen("v1", n, tick(n, 100))).await.unwrap();
             writer.write(Write::Record(ready(n))).await.unwrap();
             n += 1;
         }
@@ -175,8 +177,7 @@ async fn two_days_of_evidence_measured() {
     let dir = tempfile::tempdir().unwrap();
     let store = store::open(&config::Store { evidence_max: TWO_DAYS, ..settings(dir.path()) }).unwrap();
     for start in (0..TWO_DAYS).step_by(64) {
-        let writes = (start..(start + 64).min(TWO_DAYS))
-            .map(|n| store.write(Write::Tick(release("v1"), tick(n, 200))));
+        let writes = (start..(start + 64).min(TWO_DAYS)).map(|n| store.write(seen("v1", n, tick(n, 200))));
         futures_util::future::try_join_all(writes).await.unwrap();
         if start < 20_000 && start + 64 >= 20_000 {
             println!("after 20,000 ticks: {} bytes", store.status().size_bytes);

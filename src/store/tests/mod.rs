@@ -3,6 +3,7 @@
 mod kill;
 mod limits;
 mod opening;
+mod watches;
 mod writing;
 
 use std::path::Path;
@@ -12,12 +13,13 @@ use rusqlite::Connection;
 
 use crate::config;
 use crate::engine::baseline::Baseline;
+use crate::engine::history::{Fact, KeptFact};
 use crate::engine::policy::Policy;
 use crate::engine::record::{Decided, Decision, Happening, Pause, Progress, Reason, Record};
 use crate::engine::release::{RecordId, Release};
+use crate::engine::tick::Tick;
 use crate::engine::time::Time;
 use crate::engine::verdict::{Breach, Verdict};
-use crate::engine::tick::Tick;
 use crate::engine::window::Latencies;
 use crate::store::{self, DATABASE_FILE, Store, Write};
 
@@ -50,6 +52,8 @@ fn rollback(ms: u64, progress: Progress) -> Record {
         reasons: vec![Reason::Degraded, Reason::LastKnownGood],
         target: Some(release("v1")),
         verdict: Verdict::Degraded { breach: Breach::Errors, since },
+        diagnosis: None,
+        point: None,
         evidence: Vec::new(),
         baseline: None,
         ready_at: Some(since),
@@ -75,12 +79,23 @@ fn tick(n: u64, pairs: u64) -> Tick {
         waiting: 3,
         overdue: 1,
         stalled: n % 2 == 1,
+        ..Tick::default()
     }
+}
+
+fn watch_id(name: &str) -> RecordId {
+    RecordId::from_stored(&format!("watch-of-{name}"))
+}
+
+/// A tick as a fact of the release's only watch; its place is its number.
+fn seen(name: &str, n: u64, tick: Tick) -> Write {
+    let (watch, at, fact) = (watch_id(name), tick.to, Fact::Tick(Box::new(tick)));
+    Write::Fact(Box::new(KeptFact { watch, seq: n as u32, at, release: release(name), fact }))
 }
 
 fn baseline(name: &str, ticks: u64) -> Baseline {
     let mut baseline = Baseline::empty(release(name), tick(0, 0).from);
-    (0..ticks).for_each(|n| baseline.learn(&tick(n, 50)));
+    (0..ticks).for_each(|n| baseline.learn(&tick(n, 50), Duration::from_secs(600 + n * 5)));
     baseline
 }
 

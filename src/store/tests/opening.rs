@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::engine::record::Progress;
 use crate::store::tests::{
-    baseline, beside, open, pause, ready, release, rollback, settings, tick, write_all,
+    baseline, beside, open, pause, ready, release, rollback, seen, settings, tick, write_all,
 };
 use crate::store::{self, DATABASE_FILE, OpenError, Write};
 
@@ -25,7 +25,7 @@ fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
 async fn filled(dir: &Path) {
     let store = open(dir);
     write_all(&store, (0..200).map(|n| Write::Record(rollback(n, Progress::NothingToDo)))).await;
-    write_all(&store, (0..200).map(|n| Write::Tick(release("v1"), tick(n, 100)))).await;
+    write_all(&store, (0..200).map(|n| seen("v1", n, tick(n, 100)))).await;
     store.close().await;
 }
 

@@ -6,7 +6,7 @@ use crate::engine::memory::{LastAct, Memory, OpenDecision, ReleaseMemory, Standi
 use crate::engine::record::{Happening, Progress, Record};
 use crate::engine::time::Time;
 use crate::store::tests::{
-    baseline, open, pause, ready, record, release, rollback, settings, tick, write_all,
+    baseline, open, pause, ready, record, release, rollback, seen, settings, tick, write_all,
 };
 use crate::store::wire::RecordDoc;
 use crate::store::{self, ReadError, Write, WriteError};
@@ -21,6 +21,8 @@ fn thought(name: &str, seen: u64) -> ReleaseMemory {
         judged_requests: 1234,
         crashes: vec![Time::from_millis(3)],
         put_back_by: Some(ready(0).id),
+        figures: Some(Box::new(baseline(name, 5).summary())),
+        score: Some(0.9),
     }
 }
 
@@ -51,7 +53,7 @@ async fn a_restart_forgets_nothing() {
         Write::Release(thought("v2", 20)),
         Write::Pause(Some(pause())),
         Write::Record(intent.clone()),
-        Write::Tick(release("v1"), tick(0, 100)),
+        seen("v1", 0, tick(0, 100)),
     ];
     write_all(&store, writes).await;
     store.close().await;
@@ -69,6 +71,7 @@ async fn a_restart_forgets_nothing() {
         }),
         last_act: last_act(&intent),
         pause: Some(pause()),
+        watch: None,
     };
     assert_eq!(store.memory().await.unwrap(), expected);
     let ticks = store.ticks(&release("v1"), Time::default(), Time::from_millis(u64::MAX), 10).await;
@@ -147,8 +150,8 @@ async fn a_record_is_found_by_the_beginning_of_its_id() {
 #[tokio::test]
 async fn ticks_are_read_by_release_and_time() {
     let store = store::in_memory(&settings("".as_ref())).unwrap();
-    write_all(&store, (0..10).map(|n| Write::Tick(release("v1"), tick(n, 3)))).await;
-    write_all(&store, [Write::Tick(release("v2"), tick(4, 3))]).await;
+    write_all(&store, (0..10).map(|n| seen("v1", n, tick(n, 3)))).await;
+    write_all(&store, [seen("v2", 4, tick(4, 3))]).await;
     let read = store.ticks(&release("v1"), tick(2, 0).from, tick(8, 0).from, 4).await.unwrap();
     assert_eq!(read, [4, 5, 6, 7].map(|n| tick(n, 3)));
 }
@@ -158,12 +161,12 @@ async fn a_closed_store_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let other = store.clone();
-    assert!(other.try_write(Write::Tick(release("v1"), tick(0, 3))));
+    assert!(other.try_write(seen("v1", 0, tick(0, 3))));
     store.close().await;
     assert_eq!(other.status().written, 1);
     assert!(matches!(other.write(Write::Record(ready(0))).await, Err(WriteError::Closed)));
     assert!(matches!(other.memory().await, Err(ReadError::Closed)));
-    assert!(!other.try_write(Write::Tick(release("v1"), tick(0, 3))));
+    assert!(!other.try_write(seen("v1", 0, tick(0, 3))));
     assert_eq!(other.status().dropped, 1);
     other.close().await;
     assert!(!dir.path().join("outrigger.db-wal").exists(), "the log was merged");

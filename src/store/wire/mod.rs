@@ -12,6 +12,7 @@ pub mod diagnosis;
 pub mod policy;
 pub mod text;
 pub mod verdict;
+pub mod watch;
 
 #[cfg(test)]
 mod tests;
@@ -222,9 +223,7 @@ impl From<&Happening> for HappeningDoc {
                 to: to.into(),
                 point: point.as_ref().map(WatchPointDoc::from),
             },
-            Happening::Diagnosed(whose) => {
-                Self::Diagnosed { whose: whose.as_ref().map(DiagnosisDoc::from) }
-            }
+            Happening::Diagnosed(whose) => Self::Diagnosed { whose: whose.as_ref().map(DiagnosisDoc::from) },
             Happening::WatchPassed { requests, by } => {
                 Self::WatchPassed { requests: *requests, by: (*by).into() }
             }

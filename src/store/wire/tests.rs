@@ -1,256 +1,30 @@
 //! Every engine value comes back from its JSON equal.
 
+mod values;
+
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use proptest::option;
-use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
+use proptest::prelude::any;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::engine::baseline::BaselineSummary;
-use crate::engine::memory::{ReleaseMemory, Standing};
-use crate::engine::policy::{Mode, Policy};
-use crate::engine::record::{Decided, Decision, Exit, Happening, Pause, Progress, Reason, Record};
+use crate::engine::diagnosis::{Diagnosis, Ground};
+use crate::engine::history::WatchStart;
+use crate::engine::memory::ReleaseMemory;
+use crate::engine::policy::Policy;
+use crate::engine::record::{Decided, Decision, Exit, Happening, PassedBy, Progress, Reason, Record};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
-use crate::engine::verdict::{Arm, Breach, NotJudgeable, StreamEvidence, StreamName, Undecided, Verdict};
+use crate::engine::verdict::{Breach, StreamName, Verdict};
+use crate::store::wire::tests::values::{
+    decided, duration, id, policy, record, release, release_memory, streams, time,
+};
+use crate::store::wire::watch::WatchDoc;
 use crate::store::wire::{RecordDoc, ReleaseDoc};
-
-fn time() -> impl Strategy<Value = Time> {
-    prop_oneof![0..4_000_000_000_000_u64, any::<u64>()].prop_map(Time::from_millis)
-}
-
-fn duration() -> impl Strategy<Value = Duration> {
-    (any::<u64>(), 0..1_000_000_000_u32, 0..64_u32).prop_map(|(s, ns, shift)| Duration::new(s >> shift, ns))
-}
-
-fn figure() -> impl Strategy<Value = f64> {
-    prop_oneof![
-        8 => any::<f64>(),
-        4 => 0.0..1.0,
-        1 => Just(f64::NEG_INFINITY),
-        1 => Just(f64::INFINITY),
-        1 => Just(3.0),
-    ]
-}
-
-fn release() -> impl Strategy<Value = Release> {
-    "[!-~]{1,128}".prop_map(|name| Release::new(&name).unwrap())
-}
-
-fn id() -> impl Strategy<Value = RecordId> {
-    (time(), any::<u16>(), any::<u16>()).prop_map(|(at, boot, seq)| RecordId::new(at, boot, seq))
-}
-
-fn pause() -> impl Strategy<Value = Pause> {
-    (".*", ".*", time(), option::of(time())).prop_map(|(by, reason, since, until)| Pause {
-        by,
-        reason,
-        since,
-        until,
-    })
-}
-
-fn verdict() -> impl Strategy<Value = Verdict> {
-    let stream = prop_oneof![
-        Just(StreamName::Errors),
-        Just(StreamName::LatencyP50),
-        Just(StreamName::LatencyP90),
-        Just(StreamName::LatencyP99)
-    ];
-    let arm = prop_oneof![Just(Arm::Errors), Just(Arm::Latency), Just(Arm::Hang), Just(Arm::Crashes)];
-    let breach = prop_oneof![
-        Just(Breach::Errors),
-        stream.prop_map(Breach::Latency),
-        arm.prop_map(Breach::Catastrophe)
-    ];
-    prop_oneof![
-        Just(Verdict::NotJudgeable(NotJudgeable::SwitchedOff)),
-        Just(Verdict::NotJudgeable(NotJudgeable::NoBaseline)),
-        (any::<u64>(), any::<u64>()).prop_map(|(requests, needed)| {
-            Verdict::NotJudgeable(NotJudgeable::BaselineTooSmall { requests, needed })
-        }),
-        Just(Verdict::Undecided(Undecided::Starting)),
-        (duration(), any::<u64>()).prop_map(|(left, requests_left)| {
-            Verdict::Undecided(Undecided::WarmingUp { left, requests_left })
-        }),
-        Just(Verdict::Undecided(Undecided::NoTraffic)),
-        Just(Verdict::Undecided(Undecided::Gathering)),
-        Just(Verdict::Healthy),
-        (breach, time()).prop_map(|(breach, since)| Verdict::Degraded { breach, since }),
-    ]
-}
-
-fn evidence() -> impl Strategy<Value = StreamEvidence> {
-    let name = prop_oneof![Just(StreamName::Errors), Just(StreamName::LatencyP99)];
-    let recent = (option::of(figure()), option::of(figure()));
-    let figures = prop::array::uniform7(figure());
-    (name, figures, any::<u64>(), any::<u64>(), recent).prop_map(|(name, f, requests, bad, recent)| {
-        StreamEvidence {
-            name,
-            baseline: f[0],
-            limit: f[1],
-            p0: f[2],
-            requests,
-            bad,
-            recent_share: recent.0,
-            recent_value: recent.1,
-            ln_requests: f[3],
-            ln_requests_limit: f[4],
-            ln_ticks: f[5],
-            ln_ticks_limit: f[6],
-        }
-    })
-}
-
-fn reason() -> impl Strategy<Value = Reason> {
-    prop_oneof![
-        Just(Reason::Degraded),
-        Just(Reason::OnTrial),
-        Just(Reason::WatchHasPassed),
-        Just(Reason::ModeObserve),
-        Just(Reason::ModeRecommend),
-        Just(Reason::ModeEnforce),
-        pause().prop_map(Reason::Paused),
-        time().prop_map(|until| Reason::CoolingDown { until }),
-        Just(Reason::NoTarget),
-        Just(Reason::LastKnownGood),
-        Just(Reason::WasPutBack),
-        any::<u32>().prop_map(|replicas| Reason::SeveralReplicas { replicas }),
-        id().prop_map(|record| Reason::ActedBefore { record }),
-        Just(Reason::NotRecorded),
-    ]
-}
-
-fn progress() -> impl Strategy<Value = Progress> {
-    prop_oneof![
-        Just(Progress::NothingToDo),
-        Just(Progress::Intended),
-        ".*".prop_map(|detail| Progress::Accepted { detail }),
-        (time(), ".*").prop_map(|(at, detail)| Progress::Succeeded { at, detail }),
-        ".*".prop_map(|detail| Progress::DryRun { detail }),
-        (time(), ".*").prop_map(|(at, reason)| Progress::Failed { at, reason }),
-        (time(), ".*").prop_map(|(at, reason)| Progress::Interrupted { at, reason }),
-    ]
-}
-
-fn summary() -> impl Strategy<Value = BaselineSummary> {
-    let quantiles = prop::array::uniform5(option::of(any::<u64>()));
-    (release(), time(), time(), any::<u64>(), figure(), quantiles).prop_map(
-        |(release, from, to, requests, error_rate, us)| BaselineSummary {
-            release,
-            from,
-            to,
-            requests,
-            error_rate,
-            mean_us: us[0],
-            p50_us: us[1],
-            p90_us: us[2],
-            p95_us: us[3],
-            p99_us: us[4],
-        },
-    )
-}
-
-fn policy() -> impl Strategy<Value = Policy> {
-    let mode = prop_oneof![Just(Mode::Observe), Just(Mode::Recommend), Just(Mode::Enforce)];
-    let durations = prop::collection::vec(duration(), 7);
-    let figures = prop::array::uniform6(figure());
-    let counts = prop::array::uniform7(any::<u32>());
-    (mode, durations, figures, counts, any::<bool>(), any::<bool>()).prop_map(|(mode, d, f, n, a, b)| {
-        Policy {
-            mode,
-            judging: a,
-            watch: d[0],
-            warm_up: d[1],
-            warm_up_requests: n[0].into(),
-            false_alarms: f[0],
-            false_alarm_interval: d[2],
-            error_ratio: f[1],
-            error_floor: f[2],
-            latency_ratio: f[3],
-            baseline_requests_min: n[1].into(),
-            known_good_requests: n[2].into(),
-            watch_max: d[3],
-            catastrophe_ticks: n[3],
-            catastrophe_error_share: f[4],
-            catastrophe_requests_min: n[4].into(),
-            catastrophe_latency_ratio: f[5],
-            crashes: n[5],
-            crashes_within: d[4],
-            cooldown: d[5],
-            verify: d[6],
-            act_after_watch: b,
-            replicas: n[6],
-        }
-    })
-}
-
-fn decided() -> impl Strategy<Value = Decided> {
-    (
-        (prop_oneof![Just(Decision::RollBack), Just(Decision::Hold)], progress()),
-        prop::collection::vec(reason(), 0..8),
-        option::of(release()),
-        verdict(),
-        prop::collection::vec(evidence(), 0..4),
-        option::of(summary()),
-        option::of(time()),
-        policy(),
-    )
-        .prop_map(
-            |((decision, progress), reasons, target, verdict, evidence, baseline, ready_at, policy)| {
-                Decided { decision, reasons, target, verdict, evidence, baseline, ready_at, policy, progress }
-            },
-        )
-}
-
-fn happening() -> impl Strategy<Value = Happening> {
-    prop_oneof![
-        any::<bool>().prop_map(|known| Happening::Started { known }),
-        Just(Happening::Ready),
-        (option::of(any::<i32>()), option::of(any::<i32>()))
-            .prop_map(|(code, signal)| Happening::Exited(Exit { code, signal })),
-        (verdict(), verdict()).prop_map(|(from, to)| Happening::VerdictChanged { from, to }),
-        any::<u64>().prop_map(|requests| Happening::WatchPassed { requests }),
-        pause().prop_map(Happening::Paused),
-        ".*".prop_map(|by| Happening::Resumed { by }),
-        decided().prop_map(|decided| Happening::Decided(Box::new(decided))),
-    ]
-}
-
-fn record() -> impl Strategy<Value = Record> {
-    (id(), time(), release(), happening()).prop_map(|(id, at, release, what)| Record {
-        id,
-        at,
-        release,
-        what,
-    })
-}
-
-fn release_memory() -> impl Strategy<Value = ReleaseMemory> {
-    let standing =
-        prop_oneof![Just(Standing::OnTrial), Just(Standing::KnownGood), Just(Standing::RolledBack)];
-    let crashes = prop::collection::vec(time(), 0..4);
-    ((release(), time(), time(), standing), duration(), any::<u64>(), crashes, option::of(id())).prop_map(
-        |((release, first_ready, last_seen, standing), judged_for, judged_requests, crashes, put_back_by)| {
-            ReleaseMemory {
-                release,
-                first_ready,
-                last_seen,
-                standing,
-                judged_for,
-                judged_requests,
-                crashes,
-                put_back_by,
-            }
-        },
-    )
-}
 
 #[test]
 fn every_record_comes_back_from_its_json() {
-    const CASES: u32 = 512;
+    const CASES: u32 = 1536;
     let kinds = Cell::new(BTreeSet::new());
     let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
     runner
@@ -264,6 +38,7 @@ fn every_record_comes_back_from_its_json() {
             if let Happening::Decided(d) = &record.what {
                 seen.insert(d.progress.label());
                 seen.insert(d.verdict.label());
+                seen.extend(d.diagnosis.as_ref().map(Diagnosis::label));
             }
             kinds.set(seen);
             // By way of a tree as well: that is how the admin API hands it on.
@@ -273,7 +48,7 @@ fn every_record_comes_back_from_its_json() {
             Ok(())
         })
         .unwrap();
-    assert_eq!(kinds.take().len(), 8 + 7 + 4, "the run did not meet every kind");
+    assert_eq!(kinds.take().len(), 9 + 7 + 4 + 6, "the run did not meet every kind");
 }
 
 #[test]
@@ -295,6 +70,8 @@ fn a_record_reads_as_documented() {
         reasons: vec![Reason::Degraded, Reason::CoolingDown { until: Time::from_millis(1_763_848_900_000) }],
         target: Release::new("v1"),
         verdict: Verdict::Degraded { breach: Breach::Errors, since: Time::from_millis(1_763_848_800_000) },
+        diagnosis: Some(Diagnosis::Deployment(Ground::NothingElse)),
+        point: None,
         evidence: Vec::new(),
         baseline: None,
         ready_at: None,
@@ -327,6 +104,82 @@ fn a_record_reads_as_documented() {
 }
 
 #[test]
+fn every_stream_comes_back_under_a_name_of_its_own() {
+    let mut names = BTreeSet::new();
+    for stream in streams() {
+        let doc = crate::store::wire::verdict::StreamDoc::from(stream);
+        let text = serde_json::to_string(&doc).unwrap();
+        let read: crate::store::wire::verdict::StreamDoc = serde_json::from_str(&text).unwrap();
+        assert_eq!(StreamName::from(read), stream, "{text}");
+        names.insert(text);
+    }
+    assert_eq!(names.len(), streams().len());
+}
+
+#[test]
+fn every_watch_comes_back_from_its_json() {
+    let start = (id(), time(), release(), time(), any::<bool>(), duration(), any::<u64>(), policy());
+    TestRunner::new(Config { cases: 128, failure_persistence: None, ..Config::default() })
+        .run(&start, |(id, at, release, first_ready, passed, judged_for, judged_requests, policy)| {
+            let baseline = None;
+            let start = WatchStart {
+                id,
+                at,
+                release,
+                first_ready,
+                passed,
+                judged_for,
+                judged_requests,
+                baseline,
+                policy,
+            };
+            let text = serde_json::to_string(&WatchDoc::from(&start)).unwrap();
+            let read: WatchDoc = serde_json::from_str(&text).unwrap();
+            assert_eq!(read.into_start(start.id.clone(), at, start.release.clone(), None), start);
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// As the first agents wrote it, before there were diagnoses, routes and watches.
+#[test]
+fn a_record_of_an_older_agent_reads() {
+    let text = r#"{"id":"0mi5x1c000b1c200","at":"2025-11-22T22:00:00.000Z","at_ms":1763848800000,"release":"v2",
+        "kind":"decided","decision":"hold","reasons":[{"reason":"degraded"},{"reason":"mode_recommend"}],
+        "target":"v1","verdict":{"verdict":"degraded","breach":"latency","stream":"latency_p99",
+        "since":"2025-11-22T21:59:55.000Z"},"evidence":[{"stream":"errors","baseline":0.001,"limit":0.004,
+        "p0":0.004,"requests":900,"bad":3,"recent_share":0.002,"recent_value":null,"ln_requests":"-inf",
+        "ln_requests_limit":7.6,"ln_ticks":0.5,"ln_ticks_limit":7.6}],"baseline":{"release":"v1",
+        "from":"2025-11-22T20:00:00.000Z","to":"2025-11-22T21:00:00.000Z","requests":90000,"error_rate":0.001,
+        "mean_us":9000,"p50_us":8000,"p90_us":15000,"p95_us":18000,"p99_us":26000},"ready_at":null,
+        "policy":{"mode":"recommend","judging":true,"watch":"15m","latency_ratio":1.7},
+        "progress":{"progress":"nothing_to_do"}}"#;
+    let doc: RecordDoc = serde_json::from_str(text).unwrap();
+    let Happening::Decided(decided) = Record::from(doc).what else { panic!("a decision") };
+    assert_eq!((decided.diagnosis, decided.point), (None, None));
+    assert_eq!((decided.evidence[0].route.clone(), decided.evidence[0].ln_attribution), (None, None));
+    assert_eq!(decided.policy, Policy { latency_ratio: 1.7, ..Policy::default() });
+    let baseline = decided.baseline.unwrap();
+    assert_eq!((baseline.cpu_millicores, baseline.probes), (None, Vec::new()));
+
+    let passed = r#"{"id":"0abc","at":"2025-11-22T22:00:00Z","at_ms":1763848800000,"release":"v1",
+        "kind":"watch_passed","requests":1234}"#;
+    let doc: RecordDoc = serde_json::from_str(passed).unwrap();
+    let by = PassedBy::NotContradicted;
+    assert_eq!(Record::from(doc).what, Happening::WatchPassed { requests: 1234, by });
+    let changed = r#"{"id":"0abd","at":"2025-11-22T22:00:00Z","at_ms":1763848800000,"release":"v1",
+        "kind":"verdict_changed","from":{"verdict":"healthy"},"to":{"verdict":"healthy"}}"#;
+    let doc: RecordDoc = serde_json::from_str(changed).unwrap();
+    let (from, to) = (Verdict::Healthy, Verdict::Healthy);
+    assert_eq!(Record::from(doc).what, Happening::VerdictChanged { from, to, point: None });
+    let release = r#"{"release":"v1","first_ready":"2025-11-22T22:00:00Z","last_seen":"2025-11-22T22:00:00Z",
+        "standing":"known_good","judged_for":"15m","judged_requests":9,"crashes":[],"put_back_by":null}"#;
+    let read: ReleaseDoc = serde_json::from_str(release).unwrap();
+    let memory = ReleaseMemory::from(read);
+    assert_eq!((memory.figures, memory.score), (None, None));
+}
+
+#[test]
 fn labels_on_the_wire_are_the_engines_own() {
     let mut runner = TestRunner::new(Config { cases: 256, failure_persistence: None, ..Config::default() });
     runner
@@ -337,14 +190,33 @@ fn labels_on_the_wire_are_the_engines_own() {
             assert_eq!(doc["progress"]["progress"], decided.progress.label());
             assert_eq!(doc["policy"]["mode"], decided.policy.mode.label());
             if let Verdict::Degraded { breach, .. } = &decided.verdict {
-                assert_eq!(doc["verdict"]["breach"], breach.label());
+                assert_eq!(doc["verdict"]["breach"], breach_label(breach));
             }
             for (evidence, doc) in decided.evidence.iter().zip(doc["evidence"].as_array().unwrap()) {
-                assert_eq!(doc["stream"], evidence.name.label());
+                match evidence.name {
+                    StreamName::Status(status) => assert_eq!(doc["stream"]["status"], status),
+                    name => assert_eq!(doc["stream"], name.label()),
+                }
+            }
+            if let Some(diagnosis) = &decided.diagnosis {
+                assert_eq!(doc["diagnosis"]["diagnosis"], diagnosis.label());
             }
             Ok(())
         })
         .unwrap();
+}
+
+/// On the wire the status and the resource stand beside the breach.
+fn breach_label(breach: &Breach) -> &'static str {
+    match breach {
+        Breach::Status(_) => "status",
+        Breach::Resource(_) => "resource",
+        Breach::Errors
+        | Breach::Latency(_)
+        | Breach::Route { .. }
+        | Breach::Crashes
+        | Breach::Catastrophe(_) => breach.label(),
+    }
 }
 
 #[test]

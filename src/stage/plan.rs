@@ -1,0 +1,168 @@
+//! What the demo plays: the scenario, and the settings by which a quarter of an hour becomes a minute.
+//!
+//! Whatever differs from the defaults is told to whoever looks on.
+
+use std::time::Duration;
+
+use crate::stage::app::{self, AppPlan, Behaviour};
+
+/// The demo's watch, in place of 15 minutes, if one route need not be learnt.
+pub const WATCH: Duration = Duration::from_secs(55);
+/// The demo's warm-up, in place of 30 seconds.
+pub const WARM_UP: Duration = Duration::from_secs(10);
+/// From the end of the warm-up to the fault, so that a healthy candidate is seen first.
+const ONSET_AFTER_WARM_UP: Duration = Duration::from_secs(6);
+/// From each start of a crashing app to its end.
+const CRASH_AFTER: Duration = Duration::from_secs(4);
+/// For so many requests of the bad route its watch is long enough: a route is judged by itself once the baseline holds 500,
+/// and chance takes some away.
+const ROUTE_REQUESTS: f64 = 640.0;
+/// Where one route is to tell, the error rate of all requests may rise by so much.
+const ERROR_FLOOR: f64 = 0.03;
+/// From the fault to the order to roll back; then the agent was wrong.
+const ORDER_MAX: Duration = Duration::from_secs(50);
+/// The same where one route is to tell, of which a tick holds few requests.
+const ORDER_MAX_ONE_ROUTE: Duration = Duration::from_secs(75);
+/// And where the agent is known not to judge.
+const ORDER_MAX_UNJUDGED: Duration = Duration::from_secs(25);
+/// The whole demo, its end included, takes less than three minutes with that watch; what is left is for ending the
+/// processes.
+const LIMIT: Duration = Duration::from_secs(160);
+
+/// What is played.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Plan {
+    /// How the second release behaves.
+    pub scenario: Behaviour,
+    /// Requests a second.
+    pub rate: f64,
+    /// The seed of all chance.
+    pub seed: u64,
+    /// Whether the agent judges.
+    pub judging: bool,
+}
+
+impl Plan {
+    /// The demo's watch: [`WATCH`], or longer where clients are few and the one bad route must be learnt first.
+    pub fn watch(&self) -> Duration {
+        let asked_a_second = self.rate * f64::from(app::BAD_ROUTE_PERCENT) / 100.0;
+        let learnt = Duration::from_secs((ROUTE_REQUESTS / asked_a_second).ceil() as u64);
+        if self.is_one_route() { WATCH.max(learnt) } else { WATCH }
+    }
+
+    /// How long the whole demo may take.
+    pub(crate) fn limit(&self) -> Duration {
+        LIMIT + (self.watch() - WATCH) + self.patience().saturating_sub(ORDER_MAX)
+    }
+
+    /// From the fault to the order to roll back.
+    pub(crate) fn patience(&self) -> Duration {
+        match (self.judging, self.is_one_route()) {
+            (false, _) => ORDER_MAX_UNJUDGED,
+            (true, true) => ORDER_MAX_ONE_ROUTE,
+            (true, false) => ORDER_MAX,
+        }
+    }
+
+    /// Whether all depends on one route.
+    fn is_one_route(&self) -> bool {
+        self.judging && self.scenario == Behaviour::OneRoute
+    }
+
+    /// Requests that make a release known good: the default, unless the demo's watch would never see as many.
+    pub fn known_good_requests(&self) -> u64 {
+        let half = (self.rate * (self.watch() - WARM_UP).as_secs_f64() / 2.0) as u64;
+        half.clamp(1, 1000)
+    }
+
+    /// The agents' configuration: what the demo sets besides addresses and names.
+    pub fn settings(&self) -> String {
+        let error_floor = match self.is_one_route() {
+            true => format!("error_floor = {ERROR_FLOOR}\n"),
+            false => String::new(),
+        };
+        format!(
+            "[judge]\nenabled = {}\n{error_floor}watch = \"{}s\"\nwarm_up = \"{}s\"\nknown_good_requests = {}\n\n\
+             [rollback]\nmode = \"enforce\"\n",
+            self.judging,
+            self.watch().as_secs(),
+            WARM_UP.as_secs(),
+            self.known_good_requests(),
+        )
+    }
+
+    /// The settings that are not the defaults, for people.
+    pub fn overrides(&self) -> Vec<String> {
+        let mut texts = vec![
+            format!("for the demo: watch {}s instead of 15m", self.watch().as_secs()),
+            format!("for the demo: warm-up {}s instead of 30s", WARM_UP.as_secs()),
+            "for the demo: mode enforce instead of recommend".to_owned(),
+        ];
+        if self.known_good_requests() != 1000 {
+            texts.push(format!(
+                "for the demo: known good after {} requests instead of 1000",
+                self.known_good_requests()
+            ));
+        }
+        if self.is_one_route() {
+            texts.push(format!(
+                "for the demo: error_floor {ERROR_FLOOR} instead of 0.003, so that not the error rate of all requests \
+                 but the route itself is what tells"
+            ));
+        }
+        if self.scenario == Behaviour::Leak {
+            texts.push(format!(
+                "for the demo: a leak of {} MiB and {} file descriptors a second, which doubles the latency in {}s; a \
+                 real one takes hours, and shows in the memory first, which is judged by minutes",
+                app::LEAK_BYTES >> 20,
+                app::LEAK_DESCRIPTORS,
+                app::LEAK_SLOWER_EVERY.as_secs(),
+            ));
+        }
+        if !self.judging {
+            texts.push("for the demo: judge off instead of on".to_owned());
+        }
+        texts
+    }
+
+    /// What the second release's app is told.
+    pub(crate) fn second_app(&self) -> AppPlan {
+        let after = match self.scenario {
+            Behaviour::Crash => CRASH_AFTER,
+            Behaviour::Good
+            | Behaviour::Errors
+            | Behaviour::Slow
+            | Behaviour::Hang
+            | Behaviour::Tail
+            | Behaviour::Leak
+            | Behaviour::OneRoute => WARM_UP + ONSET_AFTER_WARM_UP,
+        };
+        AppPlan { behave: self.scenario, after, seed: self.seed.wrapping_add(1) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: Plan = Plan { scenario: Behaviour::OneRoute, rate: 100.0, seed: 1, judging: true };
+
+    #[test]
+    fn the_one_route_is_watched_until_it_is_known_and_nothing_else_takes_longer() {
+        assert_eq!(PLAN.watch(), Duration::from_secs(128));
+        assert_eq!(PLAN.limit() - PLAN.watch(), LIMIT - WATCH + Duration::from_secs(25));
+        assert_eq!(Plan { rate: 1000.0, ..PLAN }.watch(), WATCH);
+        assert_eq!(Plan { judging: false, ..PLAN }.watch(), WATCH);
+        assert_eq!(Plan { scenario: Behaviour::Leak, ..PLAN }.watch(), WATCH);
+        assert!(PLAN.settings().contains("error_floor = 0.03\nwatch = \"128s\""), "{}", PLAN.settings());
+    }
+
+    #[test]
+    fn what_is_not_as_in_reality_is_said() {
+        let said = |plan: Plan| plan.overrides().join("\n");
+        assert!(said(PLAN).contains("error_floor 0.03 instead of 0.003"), "{}", said(PLAN));
+        let leak = Plan { scenario: Behaviour::Leak, ..PLAN };
+        assert!(said(leak).contains("a leak of 4 MiB and 5 file descriptors a second"), "{}", said(leak));
+        assert!(!leak.settings().contains("error_floor"));
+    }
+}

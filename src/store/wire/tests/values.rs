@@ -1,0 +1,347 @@
+//! Any engine value that is stored as JSON.
+
+use std::time::Duration;
+
+use proptest::option;
+use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
+
+use crate::engine::baseline::BaselineSummary;
+use crate::engine::diagnosis::{Diagnosis, Ground};
+use crate::engine::history::WatchPoint;
+use crate::engine::judge::JUDGED_STATUSES;
+use crate::engine::memory::{ReleaseMemory, Standing};
+use crate::engine::policy::{Mode, Policy};
+use crate::engine::record::{Decided, Decision, Exit, Happening, PassedBy, Pause, Progress, Reason, Record};
+use crate::engine::release::{RecordId, Release};
+use crate::engine::time::Time;
+use crate::engine::verdict::{Arm, Breach, NotJudgeable, StreamEvidence, StreamName, Undecided, Verdict};
+
+pub(super) fn time() -> impl Strategy<Value = Time> {
+    prop_oneof![0..4_000_000_000_000_u64, any::<u64>()].prop_map(Time::from_millis)
+}
+
+pub(super) fn duration() -> impl Strategy<Value = Duration> {
+    (any::<u64>(), 0..1_000_000_000_u32, 0..64_u32).prop_map(|(s, ns, shift)| Duration::new(s >> shift, ns))
+}
+
+pub(super) fn figure() -> impl Strategy<Value = f64> {
+    prop_oneof![
+        8 => any::<f64>(),
+        4 => 0.0..1.0,
+        1 => Just(f64::NEG_INFINITY),
+        1 => Just(f64::INFINITY),
+        1 => Just(3.0),
+    ]
+}
+
+pub(super) fn release() -> impl Strategy<Value = Release> {
+    "[!-~]{1,128}".prop_map(|name| Release::new(&name).unwrap())
+}
+
+pub(super) fn id() -> impl Strategy<Value = RecordId> {
+    (time(), any::<u16>(), any::<u16>()).prop_map(|(at, boot, seq)| RecordId::new(at, boot, seq))
+}
+
+pub(super) fn pause() -> impl Strategy<Value = Pause> {
+    (".*", ".*", time(), option::of(time())).prop_map(|(by, reason, since, until)| Pause {
+        by,
+        reason,
+        since,
+        until,
+    })
+}
+
+/// Every stream that there is.
+pub(super) fn streams() -> Vec<StreamName> {
+    let mut streams = vec![
+        StreamName::Errors,
+        StreamName::LatencyP50,
+        StreamName::LatencyP90,
+        StreamName::LatencyP95,
+        StreamName::LatencyP99,
+        StreamName::RouteErrors,
+        StreamName::RouteP50,
+        StreamName::RouteP95,
+        StreamName::Crashes,
+        StreamName::Cpu,
+        StreamName::Memory,
+        StreamName::Descriptors,
+    ];
+    streams.extend(JUDGED_STATUSES.map(StreamName::Status));
+    streams
+}
+
+pub(super) fn stream() -> impl Strategy<Value = StreamName> {
+    prop::sample::select(streams())
+}
+
+pub(super) fn breach() -> impl Strategy<Value = Breach> {
+    use StreamName::{Cpu, Descriptors, LatencyP50, LatencyP90, LatencyP95, LatencyP99, Memory};
+    let latency = prop::sample::select(vec![LatencyP50, LatencyP90, LatencyP95, LatencyP99]);
+    let route =
+        prop::sample::select(vec![StreamName::RouteErrors, StreamName::RouteP50, StreamName::RouteP95]);
+    let arm = prop_oneof![Just(Arm::Errors), Just(Arm::Latency), Just(Arm::Hang), Just(Arm::Crashes)];
+    prop_oneof![
+        Just(Breach::Errors),
+        latency.prop_map(Breach::Latency),
+        (route, ".*").prop_map(|(stream, route)| Breach::Route { stream, route: route.into() }),
+        prop::sample::select(JUDGED_STATUSES.to_vec()).prop_map(Breach::Status),
+        Just(Breach::Crashes),
+        prop::sample::select(vec![Cpu, Memory, Descriptors]).prop_map(Breach::Resource),
+        arm.prop_map(Breach::Catastrophe)
+    ]
+}
+
+pub(super) fn diagnosis() -> impl Strategy<Value = Diagnosis> {
+    let ground = prop_oneof![
+        Just(Ground::NothingElse),
+        Just(Ground::ControlIsWell),
+        ".*".prop_map(|probe| Ground::Overloads { probe: probe.into() }),
+    ];
+    prop_oneof![
+        ground.prop_map(Diagnosis::Deployment),
+        ".*".prop_map(|replica| Diagnosis::Replica { replica: replica.into() }),
+        (".*", time(), time(), any::<bool>()).prop_map(|(probe, since, until, hold_ended)| {
+            Diagnosis::Dependency { probe: probe.into(), since, until, hold_ended }
+        }),
+        any::<bool>().prop_map(|by_the_release| Diagnosis::Shared { by_the_release }),
+        Just(Diagnosis::Network),
+        Just(Diagnosis::Observer),
+    ]
+}
+
+pub(super) fn point() -> impl Strategy<Value = WatchPoint> {
+    (id(), any::<u32>()).prop_map(|(watch, seq)| WatchPoint { watch, seq })
+}
+
+pub(super) fn verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![
+        Just(Verdict::NotJudgeable(NotJudgeable::SwitchedOff)),
+        Just(Verdict::NotJudgeable(NotJudgeable::NoBaseline)),
+        (any::<u64>(), any::<u64>()).prop_map(|(requests, needed)| {
+            Verdict::NotJudgeable(NotJudgeable::BaselineTooSmall { requests, needed })
+        }),
+        Just(Verdict::Undecided(Undecided::Starting)),
+        (duration(), any::<u64>()).prop_map(|(left, requests_left)| {
+            Verdict::Undecided(Undecided::WarmingUp { left, requests_left })
+        }),
+        Just(Verdict::Undecided(Undecided::NoTraffic)),
+        Just(Verdict::Undecided(Undecided::Gathering)),
+        Just(Verdict::Undecided(Undecided::Shared)),
+        Just(Verdict::Healthy),
+        (breach(), time()).prop_map(|(breach, since)| Verdict::Degraded { breach, since }),
+    ]
+}
+
+pub(super) fn evidence() -> impl Strategy<Value = StreamEvidence> {
+    let name = (stream(), option::of(".*"));
+    let recent = (option::of(figure()), option::of(figure()), option::of(figure()));
+    let figures = prop::array::uniform7(figure());
+    (name, figures, any::<u64>(), any::<u64>(), recent).prop_map(|(name, f, requests, bad, recent)| {
+        StreamEvidence {
+            name: name.0,
+            route: name.1.map(Into::into),
+            baseline: f[0],
+            limit: f[1],
+            p0: f[2],
+            requests,
+            bad,
+            recent_share: recent.0,
+            recent_value: recent.1,
+            ln_requests: f[3],
+            ln_requests_limit: f[4],
+            ln_ticks: f[5],
+            ln_ticks_limit: f[6],
+            ln_attribution: recent.2,
+        }
+    })
+}
+
+pub(super) fn reason() -> impl Strategy<Value = Reason> {
+    prop_oneof![
+        Just(Reason::Degraded),
+        Just(Reason::OnTrial),
+        Just(Reason::WatchHasPassed),
+        Just(Reason::ModeObserve),
+        Just(Reason::ModeRecommend),
+        Just(Reason::ModeEnforce),
+        pause().prop_map(Reason::Paused),
+        time().prop_map(|until| Reason::CoolingDown { until }),
+        Just(Reason::NoTarget),
+        Just(Reason::LastKnownGood),
+        Just(Reason::WasPutBack),
+        any::<u32>().prop_map(|replicas| Reason::SeveralReplicas { replicas }),
+        id().prop_map(|record| Reason::ActedBefore { record }),
+        Just(Reason::NotRecorded),
+        Just(Reason::Blamed),
+        Just(Reason::NotBlamed),
+        time().prop_map(|until| Reason::Holding { until }),
+        Just(Reason::HoldEndedYoung),
+        Just(Reason::HoldEndedOld),
+    ]
+}
+
+pub(super) fn progress() -> impl Strategy<Value = Progress> {
+    prop_oneof![
+        Just(Progress::NothingToDo),
+        Just(Progress::Intended),
+        ".*".prop_map(|detail| Progress::Accepted { detail }),
+        (time(), ".*").prop_map(|(at, detail)| Progress::Succeeded { at, detail }),
+        ".*".prop_map(|detail| Progress::DryRun { detail }),
+        (time(), ".*").prop_map(|(at, reason)| Progress::Failed { at, reason }),
+        (time(), ".*").prop_map(|(at, reason)| Progress::Interrupted { at, reason }),
+    ]
+}
+
+pub(super) fn summary() -> impl Strategy<Value = BaselineSummary> {
+    let quantiles = prop::array::uniform8(option::of(any::<u64>()));
+    let probes = prop::collection::vec((".*", option::of(any::<u64>())), 0..3);
+    (release(), time(), time(), any::<u64>(), figure(), quantiles, probes).prop_map(
+        |(release, from, to, requests, error_rate, us, probes)| BaselineSummary {
+            release,
+            from,
+            to,
+            requests,
+            error_rate,
+            mean_us: us[0],
+            p50_us: us[1],
+            p90_us: us[2],
+            p95_us: us[3],
+            p99_us: us[4],
+            cpu_millicores: us[5],
+            memory_bytes: us[6],
+            descriptors: us[7],
+            probes: probes.into_iter().map(|(name, us)| (name.into(), us)).collect(),
+        },
+    )
+}
+
+pub(super) fn policy() -> impl Strategy<Value = Policy> {
+    let mode = prop_oneof![Just(Mode::Observe), Just(Mode::Recommend), Just(Mode::Enforce)];
+    let durations = prop::collection::vec(duration(), 9);
+    let figures = prop::array::uniform12(figure());
+    let counts = prop::array::uniform7(any::<u32>());
+    let switches = prop::array::uniform5(any::<bool>());
+    (mode, durations, figures, counts, switches).prop_map(|(mode, d, f, n, b)| Policy {
+        mode,
+        judging: b[0],
+        watch: d[0],
+        warm_up: d[1],
+        warm_up_requests: n[0].into(),
+        false_alarms: f[0],
+        false_alarm_interval: d[2],
+        error_ratio: f[1],
+        error_floor: f[2],
+        latency_ratio: f[3],
+        judge_routes: b[1],
+        judge_statuses: b[2],
+        status_ratio: f[6],
+        status_floor: f[7],
+        judge_resources: b[3],
+        resource_ratio: f[8],
+        control_ratio: f[9],
+        probe_floor: f[10],
+        probe_ratio: f[11],
+        hold: d[7],
+        hold_blames_until: d[8],
+        baseline_requests_min: n[1].into(),
+        known_good_requests: n[2].into(),
+        watch_max: d[3],
+        catastrophe_ticks: n[3],
+        catastrophe_error_share: f[4],
+        catastrophe_requests_min: n[4].into(),
+        catastrophe_latency_ratio: f[5],
+        crashes: n[5],
+        crashes_within: d[4],
+        cooldown: d[5],
+        verify: d[6],
+        act_after_watch: b[4],
+        replicas: n[6],
+    })
+}
+
+pub(super) fn decided() -> impl Strategy<Value = Decided> {
+    (
+        (prop_oneof![Just(Decision::RollBack), Just(Decision::Hold)], progress()),
+        prop::collection::vec(reason(), 0..8),
+        option::of(release()),
+        (verdict(), option::of(diagnosis()), option::of(point())),
+        prop::collection::vec(evidence(), 0..4),
+        option::of(summary()),
+        option::of(time()),
+        policy(),
+    )
+        .prop_map(
+            |(made, reasons, target, (verdict, diagnosis, point), evidence, baseline, ready_at, policy)| {
+                let (decision, progress) = made;
+                Decided {
+                    decision,
+                    reasons,
+                    target,
+                    verdict,
+                    diagnosis,
+                    point,
+                    evidence,
+                    baseline,
+                    ready_at,
+                    policy,
+                    progress,
+                }
+            },
+        )
+}
+
+pub(super) fn passed_by() -> impl Strategy<Value = PassedBy> {
+    prop_oneof![Just(PassedBy::Proof), Just(PassedBy::NotContradicted), Just(PassedBy::TimeCap)]
+}
+
+pub(super) fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        any::<bool>().prop_map(|known| Happening::Started { known }),
+        Just(Happening::Ready),
+        (option::of(any::<i32>()), option::of(any::<i32>()))
+            .prop_map(|(code, signal)| Happening::Exited(Exit { code, signal })),
+        (verdict(), verdict(), option::of(point())).prop_map(|(from, to, point)| Happening::VerdictChanged {
+            from,
+            to,
+            point
+        }),
+        option::of(diagnosis()).prop_map(Happening::Diagnosed),
+        (any::<u64>(), passed_by()).prop_map(|(requests, by)| Happening::WatchPassed { requests, by }),
+        pause().prop_map(Happening::Paused),
+        ".*".prop_map(|by| Happening::Resumed { by }),
+        decided().prop_map(|decided| Happening::Decided(Box::new(decided))),
+    ]
+}
+
+pub(super) fn record() -> impl Strategy<Value = Record> {
+    (id(), time(), release(), happening()).prop_map(|(id, at, release, what)| Record {
+        id,
+        at,
+        release,
+        what,
+    })
+}
+
+pub(super) fn release_memory() -> impl Strategy<Value = ReleaseMemory> {
+    let standing =
+        prop_oneof![Just(Standing::OnTrial), Just(Standing::KnownGood), Just(Standing::RolledBack)];
+    let crashes = prop::collection::vec(time(), 0..4);
+    let shown = (option::of(summary()), option::of(figure()));
+    ((release(), time(), time(), standing), duration(), any::<u64>(), crashes, option::of(id()), shown)
+        .prop_map(|(who, judged_for, judged_requests, crashes, put_back_by, (figures, score))| {
+            let (release, first_ready, last_seen, standing) = who;
+            ReleaseMemory {
+                release,
+                first_ready,
+                last_seen,
+                standing,
+                judged_for,
+                judged_requests,
+                crashes,
+                put_back_by,
+                figures: figures.map(Box::new),
+                score,
+            }
+        })
+}
