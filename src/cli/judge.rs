@@ -35,8 +35,10 @@ Examples:
   outrigger judge --baseline day.jsonl --candidate canary.jsonl --control stable.jsonl --json
   collect | outrigger judge --baseline day.jsonl --candidate - --exit-code
 
-Exit codes: 0 judged, whatever the verdict; 64 something is wrong with the input, and nothing was judged; with
---exit-code 1 where the release is to blame, that is, where it would have been put back.";
+Exit codes:
+  0   judged, whatever the verdict
+  1   with --exit-code: the release is to blame, so it would have been put back
+  64  something is wrong with the input; each fault is named with its line, and nothing was judged";
 
 /// Judges recorded ticks.
 #[derive(Debug, Args)]
@@ -51,7 +53,7 @@ pub(super) struct JudgeArgs {
     /// The stable release that ran beside the candidate in the same ticks; `-` is stdin
     #[arg(long, value_name = "FILE")]
     control: Option<PathBuf>,
-    /// The policy, from a configuration file; without it the defaults hold [default file: none]
+    /// The policy, from a configuration file; without it the defaults hold
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// One JSON object a tick, then one with the summary, instead of a table
