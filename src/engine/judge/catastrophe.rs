@@ -6,10 +6,18 @@
 
 use std::collections::VecDeque;
 
+use crate::engine::judge::binomial;
 use crate::engine::judge::counts::Counts;
 use crate::engine::policy::Policy;
 use crate::engine::time::Time;
 use crate::engine::verdict::Arm;
+
+/// Beside a stable release failures are the judged one's if they are so many more than this multiple of the stable one's,
+const BESIDE_RATIO: f64 = 1.5;
+/// whose share is not known but for this probability,
+const BESIDE_MISS: f64 = 0.01;
+/// that chance brings them so rarely.
+const BESIDE_BY_CHANCE: f64 = 1e-5;
 
 /// What a baseline, where there is one, adds to the rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -81,8 +89,8 @@ impl Catastrophe {
         let failed: u64 = self.recent.iter().map(|(t, _)| t.failed).sum();
         let all = self.recent.iter().all(|(t, _)| t.judged > 0 && t.failed as f64 > share * t.judged as f64);
         let is_ours = self.beside().is_none_or(|c| {
-            // At least twice the stable release's share.
-            failed as f64 * c.judged as f64 >= 2.0 * c.failed as f64 * judged as f64
+            let theirs = BESIDE_RATIO * binomial::upper_limit(c.judged, c.failed, BESIDE_MISS);
+            binomial::upper_tail(judged, theirs.min(0.99), failed) <= BESIDE_BY_CHANCE
         });
         all && judged >= policy.catastrophe_requests_min && is_ours
     }
