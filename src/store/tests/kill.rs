@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::engine::record::{Happening, Progress};
-use crate::store::tests::{baseline, beside, open, record, release, rollback, seen, tick};
+use crate::store::tests::{baseline, beside, open, record, rollback, seen, tick};
 use crate::store::{Store, Write};
 
 const ROUNDS: u16 = 20;

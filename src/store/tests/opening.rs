@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::engine::record::Progress;
 use crate::store::tests::{
-    baseline, beside, open, pause, ready, release, rollback, seen, settings, tick, write_all,
+    baseline, beside, open, pause, ready, rollback, seen, settings, tick, write_all,
 };
 use crate::store::{self, DATABASE_FILE, OpenError, Write};
 

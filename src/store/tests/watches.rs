@@ -260,7 +260,7 @@ async fn half_of_the_room_is_for_the_beginnings_of_the_newest_watches() {
     assert!((4000..=4000 + PRUNE_EVERY).contains(&rows), "{rows}");
     let whole = store
         .ask(|connection, _| {
-            let read = |v| crate::store::evidence::watch(connection, watch_id(v).as_str(), 10_000);
+            let read = |v| store::evidence::watch(connection, watch_id(v).as_str(), 10_000);
             ["v6", "v7", "v8", "v9", "v10", "v11"]
                 .map(|v| read(v).map(|found| found.map(|watch| watch.unwrap().facts.len())))
                 .into_iter()
@@ -317,10 +317,10 @@ fn an_archive_that_is_not_there_or_no_database_is_named() {
 async fn a_store_of_the_first_schema_is_taken_over() {
     let dir = tempfile::tempdir().unwrap();
     let (of, ticks) = (baseline("v1", 5), [tick(3, 7), tick(4, 7)]);
-    let latency = crate::store::codec::histogram_to_bytes(&of.latency);
-    let digest = crate::store::codec::baseline::digest(&of, &latency, None);
+    let latency = store::codec::histogram_to_bytes(&of.latency);
+    let digest = store::codec::baseline::digest(&of, &latency, None);
     let former = beside(dir.path());
-    former.execute_batch(crate::store::schema::MIGRATIONS[0]).unwrap();
+    former.execute_batch(store::schema::MIGRATIONS[0]).unwrap();
     former.pragma_update(None, "user_version", 1).unwrap();
     let (from, to) = (of.from.as_millis() as i64, of.to.as_millis() as i64);
     let shares = serde_json::to_string(&of.ticks_by_failed_ppm).unwrap();
@@ -331,7 +331,7 @@ async fn a_store_of_the_first_schema_is_taken_over() {
         )
         .unwrap();
     for t in &ticks {
-        let latencies = crate::store::codec::latencies_to_bytes(&t.latencies);
+        let latencies = store::codec::latencies_to_bytes(&t.latencies);
         former
             .execute(
                 "INSERT INTO evidence VALUES (NULL, 'v1', ?1, ?2, 500, ?3, 501, 502, 500, 3, 1, ?4, ?5)",
