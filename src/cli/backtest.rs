@@ -19,7 +19,7 @@ use crate::offline::backtest::{Backtest, Outcome, Raise, Stored};
 use crate::store::wire::diagnosis::DiagnosisDoc;
 use crate::store::wire::verdict::VerdictDoc;
 
-/// Threads at most: more than a machine with few processors has left beside its app.
+/// Threads at most; half of the processors otherwise, for the app runs beside.
 const THREADS_MAX: usize = 4;
 
 /// Judges all stored watches again.
@@ -37,10 +37,7 @@ pub(super) struct BacktestArgs {
 
 pub(super) fn backtest(args: &BacktestArgs) -> ExitCode {
     match tested(args) {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
+        Ok(text) => print(&text),
         Err(refused) => {
             eprintln!("{}", refused.text);
             ExitCode::from(refused.code)
@@ -54,7 +51,7 @@ fn tested(args: &BacktestArgs) -> Result<String, Refused> {
         code: EXIT_FAILED,
         text: format!("outrigger: could not {:#}", anyhow::Error::from(error)),
     })?;
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS_MAX));
+    let threads = std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).clamp(1, THREADS_MAX));
     let (all, judged, shows) = (stored.len(), AtomicUsize::new(0), std::io::stderr().is_terminal());
     let progress = || {
         let judged = judged.fetch_add(1, Ordering::Relaxed) + 1;

@@ -1,20 +1,22 @@
 //! `outrigger detectability`: what the judge could find at this service's traffic, as a table.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::{EXIT_FAILED, EXIT_USAGE, judge};
+use crate::cli::{EXIT_FAILED, EXIT_USAGE, judge, print};
 use crate::engine::baseline::Baseline;
 use crate::engine::policy::Policy;
 use crate::offline::detectability::{Kind, Smallest, WITHIN, smallest, usual_rate};
 
 const AFTER_HELP: &str = "\
-The baseline is a file of ticks as `outrigger judge` reads them (docs/JUDGE_INPUT.md). The table says which fault would be
-called, with a probability of 90 %, within 30, 120 and 600 seconds of judged traffic in which it was there from the first
-second; found by simulating 60 watches for each size.
+The baseline is a file of ticks as `outrigger judge` reads them (docs/JUDGE_INPUT.md).
+The table says which fault would be called, with a probability of 90 %, within 30, 120
+and 600 seconds of judged traffic in which it was there from the first second; found by
+simulating 60 watches for each size.
 
 Example:
   outrigger detectability --baseline day.jsonl
@@ -49,25 +51,24 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn detectability(args: &DetectabilityArgs) -> ExitCode {
-    let (baseline, policy) = match judge::read_baseline(&args.baseline, args.config.as_deref()) {
+    let (baseline, tick, policy) = match judge::read_baseline(&args.baseline, args.config.as_deref()) {
         Ok(read) => read,
         Err(faults) => {
             eprintln!("{faults}");
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let rates = if args.rate.is_empty() { vec![usual_rate(&baseline)] } else { args.rate.clone() };
-    let Some(rows) = rows(&baseline, &rates, &policy) else {
+    if baseline.judged < policy.baseline_requests_min {
         let (held, needed) = (baseline.judged, policy.baseline_requests_min);
         eprintln!("outrigger: the baseline holds {held} judged requests; {needed} are needed to judge by it");
         return ExitCode::from(EXIT_FAILED);
-    };
-    if args.json {
-        print_json(&rows)
-    } else {
-        print_table(&baseline, &rows)
     }
-    ExitCode::SUCCESS
+    let rates = if args.rate.is_empty() { vec![usual_rate(&baseline, tick)] } else { args.rate.clone() };
+    let Some(rows) = rows(&baseline, &rates, &policy) else {
+        eprintln!("outrigger: nothing can be judged by this baseline and policy");
+        return ExitCode::from(EXIT_FAILED);
+    };
+    print(&if args.json { json(&rows) } else { table(&baseline, &rows) })
 }
 
 type Row = (f64, Vec<Smallest>);
@@ -77,7 +78,10 @@ fn rows(baseline: &Baseline, rates: &[f64], policy: &Policy) -> Option<Vec<Row>>
     for (n, &rate) in rates.iter().enumerate() {
         let mut found = Vec::new();
         for kind in Kind::ALL {
-            eprintln!("simulating {rate:.1} requests a second ({} of {}), {kind:?} ...", n + 1, rates.len());
+            if std::io::stderr().is_terminal() {
+                let (n, of) = (n + 1, rates.len());
+                eprintln!("simulating {rate:.1} requests a second ({n} of {of}), {} ...", name(kind));
+            }
             found.push(smallest(kind, baseline, rate, policy)?);
         }
         rows.push((rate, found));
@@ -93,7 +97,7 @@ const fn name(kind: Kind) -> &'static str {
     }
 }
 
-fn print_json(rows: &[Row]) {
+fn json(rows: &[Row]) -> String {
     let of = |(rate, found): &Row| {
         let mut row = json!({ "requests_per_second": rate });
         for smallest in found {
@@ -105,30 +109,28 @@ fn print_json(rows: &[Row]) {
         }
         row
     };
-    println!("{}", json!({ "rows": rows.iter().map(of).collect::<Vec<_>>() }));
+    json!({ "rows": rows.iter().map(of).collect::<Vec<_>>() }).to_string()
 }
 
-fn print_table(baseline: &Baseline, rows: &[Row]) {
+fn table(baseline: &Baseline, rows: &[Row]) -> String {
     let summary = baseline.summary();
     let ms = |us: Option<u64>| us.map_or("-".to_owned(), |us| format!("{:.1} ms", us as f64 / 1000.0));
-    println!(
+    let mut lines = vec![format!(
         "Baseline: {} judged requests, {:.3} % failed, p50 {}, p99 {}.",
         baseline.judged,
         100.0 * baseline.error_rate(),
         ms(summary.p50_us),
         ms(summary.p99_us)
-    );
-    println!(
-        "The smallest fault called with a probability of 90 % within 30 / 120 / 600 s of judged traffic:\n"
-    );
-    println!(
-        "{:>10}  {:>24}  {:>24}  {:>24}",
-        "requests/s", "failing requests", "all slower", "slowest 5 % slower"
-    );
+    )];
+    lines.push("The smallest fault called with a probability of 90 %".to_owned());
+    lines.push("within 30 / 120 / 600 s of judged traffic:\n".to_owned());
+    let heads = ["requests/s", "failing requests", "all slower", "slowest 5 % slower"];
+    lines.push(format!("{:>10}  {:>24}  {:>24}  {:>24}", heads[0], heads[1], heads[2], heads[3]));
     for (rate, found) in rows {
         let cells: Vec<String> = found.iter().map(cell).collect();
-        println!("{rate:>10.1}  {:>24}  {:>24}  {:>24}", cells[0], cells[1], cells[2]);
+        lines.push(format!("{rate:>10.1}  {:>24}  {:>24}  {:>24}", cells[0], cells[1], cells[2]));
     }
+    lines.join("\n")
 }
 
 fn cell(smallest: &Smallest) -> String {

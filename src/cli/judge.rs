@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -18,8 +19,11 @@ use crate::cli::{EXIT_FAILED, EXIT_USAGE};
 use crate::config::{self, Flags, Sources};
 use crate::engine::baseline::Baseline;
 use crate::engine::policy::Policy;
+use crate::engine::verdict::{Undecided, Verdict};
 use crate::offline::judge::{self as offline, Faults, Inputs, Judging, Recording, Summary};
 
+/// With `--exit-code`: nothing was judged, or nothing could be.
+const EXIT_NOT_JUDGED: u8 = 2;
 /// The name that stands for stdin.
 const STDIN: &str = "-";
 /// Bytes that are read or written at once.
@@ -37,7 +41,8 @@ Examples:
 
 Exit codes:
   0   judged, whatever the verdict
-  1   with --exit-code: the release is to blame, so it would have been put back
+  1   with --exit-code: the release would have been put back
+  2   with --exit-code: it could not be judged, or was still warming up
   64  something is wrong with the input; each fault is named with its line, and nothing was judged";
 
 /// Judges recorded ticks.
@@ -59,7 +64,7 @@ pub(super) struct JudgeArgs {
     /// One JSON object a tick, then one with the summary, instead of a table
     #[arg(long)]
     json: bool,
-    /// End with exit code 1 where the release is to blame
+    /// End with exit code 1 where the release would have been put back, with 2 where it was not judged
     #[arg(long)]
     exit_code: bool,
 }
@@ -88,8 +93,23 @@ pub(super) fn judge(args: &JudgeArgs) -> ExitCode {
             return ExitCode::from(EXIT_FAILED);
         }
     }
-    let is_to_blame = judging.summary().is_some_and(|summary: Summary| summary.blamed.is_some());
-    ExitCode::from(if args.exit_code && is_to_blame { EXIT_FAILED } else { 0 })
+    ExitCode::from(if args.exit_code { judging.summary().map_or(EXIT_NOT_JUDGED, |s| gate(&s)) } else { 0 })
+}
+
+/// What a pipeline is told: a release that was not judged has not passed.
+fn gate(summary: &Summary) -> u8 {
+    if summary.blamed.is_some() || summary.hold_over.is_some() {
+        return EXIT_FAILED;
+    }
+    match &summary.verdict {
+        Verdict::NotJudgeable(_)
+        | Verdict::Undecided(Undecided::Starting | Undecided::WarmingUp { .. } | Undecided::NoTraffic) => {
+            EXIT_NOT_JUDGED
+        }
+        Verdict::Undecided(Undecided::Gathering | Undecided::Shared)
+        | Verdict::Healthy
+        | Verdict::Degraded { .. } => 0,
+    }
 }
 
 /// All that is needed, or all that is wrong with it, one fault a line.
@@ -120,12 +140,15 @@ fn read(args: &JudgeArgs) -> Result<(Inputs, Policy), String> {
 }
 
 /// A baseline and the policy, for other commands, or all that is wrong with them.
-pub(super) fn read_baseline(path: &Path, config: Option<&Path>) -> Result<(Baseline, Policy), String> {
+pub(super) fn read_baseline(
+    path: &Path,
+    config: Option<&Path>,
+) -> Result<(Baseline, Duration, Policy), String> {
     let mut faults = Faults::default();
     let policy = policy(config);
     let read = recording(path, &mut faults).filter(|_| faults.is_empty());
     match (read, policy) {
-        (Some(read), Ok(policy)) => Ok((offline::baseline(&read), policy)),
+        (Some(read), Ok(policy)) => Ok((offline::baseline(&read), read.tick, policy)),
         (Some(_), Err(wrong)) => Err(wrong),
         (None, Ok(_)) => Err(faults.to_string()),
         (None, Err(wrong)) => Err(format!("{wrong}\n{faults}")),

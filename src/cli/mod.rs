@@ -124,10 +124,7 @@ fn ended(result: anyhow::Result<ExitCode>) -> ExitCode {
 /// Prints what was asked for, or why not.
 fn told(result: Result<String, read::ReadError>) -> ExitCode {
     match result {
-        Ok(text) => {
-            print(&text);
-            ExitCode::SUCCESS
-        }
+        Ok(text) => print(&text),
         Err(error) => {
             let code = ExitCode::from(error.exit_code());
             eprintln!("outrigger: {:#}", anyhow::Error::from(error));
@@ -136,11 +133,17 @@ fn told(result: Result<String, read::ReadError>) -> ExitCode {
     }
 }
 
-/// To stdout; that a reader has gone (`outrigger history | head`) is no fault.
-fn print(text: &str) {
+/// To stdout. That a reader has gone (`outrigger history | head`) is no fault; that it cannot be written (a full disk) is.
+fn print(text: &str) -> ExitCode {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush());
+    match writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("outrigger: could not print: {error}");
+            ExitCode::from(EXIT_FAILED)
+        }
+        Ok(()) | Err(_) => ExitCode::SUCCESS,
+    }
 }
 
 fn block_on(job: impl Future<Output = ExitCode>) -> ExitCode {

@@ -91,8 +91,8 @@ impl StoreArgs {
 pub(super) fn replay(args: &ReplayArgs) -> ExitCode {
     match replayed(args) {
         Ok((text, code)) => {
-            print(&text);
-            code
+            let printed = print(&text);
+            if printed == ExitCode::SUCCESS { code } else { printed }
         }
         Err(refused) => {
             eprintln!("{}", refused.text);

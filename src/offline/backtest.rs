@@ -89,9 +89,10 @@ pub struct Backtest {
 }
 
 impl Outcome {
-    /// The records call it healthy: nothing spoke against the release, then or later.
+    /// The records call it healthy: nothing spoke against the release, then or later. Of which no record tells a verdict is
+    /// not known to have been well.
     pub const fn was_well(&self) -> bool {
-        !self.recorded.was_degraded && !self.recorded.rolled_back
+        self.recorded.verdict.is_some() && !self.recorded.was_degraded && !self.recorded.rolled_back
     }
 }
 

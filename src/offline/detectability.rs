@@ -85,10 +85,10 @@ pub fn smallest(kind: Kind, baseline: &Baseline, rate: f64, policy: &Policy) -> 
     Some(Smallest { kind, sizes })
 }
 
-/// The requests a second that a baseline was learnt from, while there were any.
-pub fn usual_rate(baseline: &Baseline) -> f64 {
+/// The requests a second that a baseline of ticks of this length was learnt from, while there were any.
+pub fn usual_rate(baseline: &Baseline, tick: Duration) -> f64 {
     let ticks = baseline.ticks().max(1);
-    baseline.judged as f64 / (ticks as f64 * TICK.as_secs_f64())
+    baseline.judged as f64 / (ticks as f64 * tick.as_secs_f64())
 }
 
 /// A service in health, at the moment when its watch begins.

@@ -59,7 +59,7 @@ fn prune_evidence(connection: &Connection, max: u64) -> rusqlite::Result<()> {
             SELECT id FROM evidence
             WHERE NOT coalesce(seq <= ?2 AND watch IN (SELECT id FROM watches ORDER BY n DESC LIMIT ?3), 0)
             ORDER BY id LIMIT ?1)",
-        params![excess as i64, FIRST_FACTS as i64, (max / 2 / FIRST_FACTS) as i64],
+        params![excess as i64, FIRST_FACTS as i64, (max / 2 / FIRST_FACTS).max(1) as i64],
     )?;
     Ok(())
 }

@@ -69,7 +69,8 @@ pub(crate) fn delays_row(
     };
     let rival = |list: &Vec<_>| if with_rivals { show(list) } else { "-".to_owned() };
     let rivals: Vec<String> = delays.rivals.iter().map(rival).collect();
-    let misses = |share: f64, most: Option<u64>| most.is_some_and(|most| is_later(&delays.judge, share, most));
+    let misses =
+        |share: f64, most: Option<u64>| most.is_some_and(|most| is_later(&delays.judge, share, most));
     let is_missed = misses(0.5, promised.median) || misses(0.95, promised.late);
     let promise = match (promised.median, promised.late) {
         (Some(median), Some(late)) => format!("{median} / {late}"),

@@ -215,6 +215,7 @@ fn nearest(evidence: &[StreamEvidence]) -> Option<String> {
             percent(progress),
             figures(stream)
         ),
+        _ if stream.requests == 0 => "Nothing was weighed yet.".to_owned(),
         _ => "Nothing speaks against it.".to_owned(),
     })
 }

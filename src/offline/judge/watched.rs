@@ -13,6 +13,9 @@ use crate::offline::judge::history;
 use crate::offline::judge::recording::seconds;
 use crate::offline::judge::rounds::{Recorded, Recording, place};
 
+/// A candidate whose first tick ends later than this, in milliseconds, has the time of a clock: 30 days.
+const FIRST_T_MAX_MS: u64 = 30 * 24 * 3600 * 1000;
+
 /// Recordings that fit together.
 #[derive(Clone, Debug)]
 pub struct Inputs {
@@ -34,6 +37,10 @@ impl Inputs {
         let (name, candidate) = candidate;
         if candidate.rounds.is_empty() {
             faults.whole(name, "holds no tick; give at least one line");
+        }
+        if candidate.rounds.first().is_some_and(|round| round.millis > FIRST_T_MAX_MS) {
+            let text = "begins more than 30 days after its start; count t from when the release became ready";
+            faults.whole(name, text);
         }
         if let Some((control_name, control)) = &control {
             let meets = |round: &Recorded| candidate.at(round.millis).is_some();
