@@ -15,8 +15,8 @@ const DEMO_MAX: Duration = Duration::from_secs(215);
 const RATE: &str = "50";
 /// but one route must be asked for often enough to be judged by itself.
 const ONE_ROUTE_RATE: &str = "200";
-/// So many run at once: those that are judged, and one that is not. The others follow as these end.
-const AT_ONCE: usize = 9;
+/// So many run at once. The others follow as these end.
+const AT_ONCE: usize = 6;
 
 /// What a demo that ran to its end left.
 struct Played {
