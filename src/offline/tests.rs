@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::config;
-use crate::engine::history::{self, FACTS_MAX};
+use crate::engine::history::{self, FACTS_MAX, WatchPoint};
 use crate::engine::memory::{Memory, Standing};
 use crate::engine::observation::{Method, Outcome, StatusClass};
 use crate::engine::policy::{Mode, Policy};
@@ -13,6 +13,7 @@ use crate::engine::release::{RecordId, Release};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::tick::{ProbeTick, Resources};
 use crate::engine::time::Time;
+use crate::engine::verdict::Verdict;
 use crate::engine::window::{Count, Latencies, RouteWindow, Window};
 use crate::engine::{Effect, Engine, Identity, Input};
 use crate::offline::backtest::{Backtest, Stored};
@@ -354,9 +355,13 @@ async fn what_cannot_be_replayed_is_told() {
 async fn a_limit_that_healthy_releases_breach_is_to_be_raised() {
     let dir = tempfile::tempdir().unwrap();
     let store = store::open(&settings(dir.path())).unwrap();
-    // A slow one of which no record says that it was.
+    // A slow one that was called healthy.
     let is_lost: IsLost = |write| matches!(write, Write::Record(_));
-    run(&store, 2, &known_good(), &mut Vec::new(), is_lost).await.unwrap();
+    let live = run(&store, 2, &known_good(), &mut Vec::new(), is_lost).await.unwrap();
+    let point = Some(WatchPoint { watch: live.watch, seq: 9 });
+    let what = Happening::VerdictChanged { from: Verdict::Healthy, to: Verdict::Healthy, point };
+    let record = Record { id: RecordId::new(EPOCH, 9, 9), at: EPOCH, release: release("w2"), what };
+    store.write(Write::Record(record)).await.unwrap();
     store.close().await;
     let stored = || Stored::read(Archive::open(dir.path()).unwrap()).unwrap();
     let tested = stored().judge(&policy(), 2, &|| {});
@@ -366,6 +371,7 @@ async fn a_limit_that_healthy_releases_breach_is_to_be_raised() {
     assert!((2.0..4.5).contains(&to), "{to}");
     let tested = stored().judge(&Policy { latency_ratio: to, ..policy() }, 2, &|| {});
     assert_eq!(tested.raises, []);
+    assert!(tested.outcomes[0].was_well() && !tested.outcomes[0].was_ill());
     let closest = tested.outcomes[0].closest.as_ref().unwrap();
     assert!((0.0..1.0).contains(&closest.0), "{closest:?}");
     let judged = stored();
