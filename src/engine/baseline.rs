@@ -215,6 +215,12 @@ impl Baseline {
         self.ages[age_slice(age)].learn(tick);
     }
 
+    /// Adds a crash of the app, which belongs to no tick: the app is not up then.
+    pub fn learn_crash(&mut self) {
+        self.all_ticks += 1;
+        self.crashed_ticks += 1;
+    }
+
     /// Adds a healthy tick, seen when the app was this old.
     pub fn learn(&mut self, tick: &Tick, age: Duration) {
         self.learn_start(tick, age);

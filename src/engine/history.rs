@@ -101,7 +101,7 @@ impl WatchStart {
     fn trial_by(&self, policy: &Policy) -> Trial {
         let own = Baseline::empty(self.release.clone(), self.at);
         let mut trial = Trial::new(self.baseline.clone(), own, self.passed, policy);
-        trial.resume(self.first_ready, self.judged_for, self.judged_requests);
+        trial.resume(self.first_ready, (self.judged_for, self.judged_requests), policy);
         trial.stop_learning();
         trial
     }

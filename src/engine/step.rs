@@ -84,7 +84,7 @@ impl Engine {
                 let passed = own.standing == Standing::KnownGood;
                 let baseline = Baseline::empty(own.release.clone(), now);
                 let mut trial = Trial::new(frozen, baseline, passed, &policy);
-                trial.resume(own.first_ready, own.judged_for, own.judged_requests);
+                trial.resume(own.first_ready, (own.judged_for, own.judged_requests), &policy);
                 (trial, WatchPoint { watch: RecordId::new(now, identity.boot, 0), seq: 0 })
             }
         };
@@ -258,7 +258,6 @@ impl Engine {
 
     fn exited(&mut self, now: Time, exit: Exit, effects: &mut Vec<Effect>) {
         if exit.is_crash() {
-            self.tick.get_or_insert_with(|| Tick::starting(now)).crashes += 1;
             self.own.crashes.push(now);
             let excess = self.own.crashes.len().saturating_sub(CRASHES_MAX);
             self.own.crashes.drain(..excess);

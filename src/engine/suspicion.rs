@@ -15,6 +15,7 @@ use crate::engine::judge::{Finding, Judge};
 use crate::engine::policy::Policy;
 use crate::engine::tick::Tick;
 use crate::engine::time::Time;
+use crate::engine::verdict::{Arm, Breach};
 
 /// A copy of the evidence is kept each so many ticks: what is forgotten begins one to two times as long before the
 /// suspicion. Probes are slower to notice than requests.
@@ -24,6 +25,16 @@ const STALLS: usize = 6;
 /// and how many of them make what they saw doubtful.
 const STALLED_MIN: usize = 3;
 
+/// What the evidence goes back to when a suspicion ends.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Before {
+    /// There was none yet: it begins afresh.
+    #[default]
+    Nothing,
+    /// What it was then.
+    Judge(Box<Judge>),
+}
+
 /// What is known of others than the release.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Suspicion {
@@ -32,7 +43,7 @@ pub(crate) struct Suspicion {
     kept: [Option<Judge>; 2],
     ticks: u32,
     /// To be gone back to when the suspicion ends.
-    before: Option<Judge>,
+    before: Before,
     is_suspecting: bool,
     /// When this release was first not blamed because of a dependency.
     holding_since: Option<Time>,
@@ -51,7 +62,7 @@ impl Suspicion {
         tick: &Tick,
         judge: Option<&Judge>,
         policy: &Policy,
-    ) -> Option<Judge> {
+    ) -> Option<Before> {
         if self.stalls.len() == STALLS {
             self.stalls.pop_front();
         }
@@ -68,8 +79,11 @@ impl Suspicion {
         let is_suspecting = self.dependencies.suspects().next().is_some();
         let was_suspecting = std::mem::replace(&mut self.is_suspecting, is_suspecting);
         match (was_suspecting, is_suspecting) {
-            (false, true) => self.before = self.kept[0].clone(),
-            (true, false) => return self.before.take(),
+            (false, true) => {
+                self.before =
+                    self.kept[0].clone().map_or(Before::Nothing, |judge| Before::Judge(judge.into()));
+            }
+            (true, false) => return Some(std::mem::take(&mut self.before)),
             (true, true) | (false, false) => {}
         }
         None
@@ -89,7 +103,7 @@ impl Suspicion {
     /// A new judge, or none, is in charge: what was kept of the old one is void.
     pub(crate) fn forget(&mut self) {
         self.kept = [None, None];
-        self.before = None;
+        self.before = Before::Nothing;
     }
 
     /// The release is no longer called degraded.
@@ -106,14 +120,14 @@ impl Suspicion {
         has_control: bool,
         policy: &Policy,
     ) -> Option<Diagnosis> {
-        let by = match finding {
+        let (breach, by) = match finding {
             Finding::Nothing | Finding::Unclear => return None,
             Finding::Shared { worse_than_its_past } => {
                 return Some(Diagnosis::Shared {
                     by_the_release: *worse_than_its_past && !self.is_suspecting,
                 });
             }
-            Finding::Breach { by, .. } => by,
+            Finding::Breach { breach, by } => (breach, by),
         };
         if self.stalls.iter().filter(|&&stalled| stalled).count() >= STALLED_MIN {
             return Some(Diagnosis::Observer);
@@ -121,7 +135,10 @@ impl Suspicion {
         if let Some(replica) = by {
             return Some(Diagnosis::Replica { replica: replica.clone() });
         }
-        if has_control {
+        // What the app's crashes and its use of resources are is not compared with the stable release.
+        if has_control
+            && !matches!(breach, Breach::Crashes | Breach::Resource(_) | Breach::Catastrophe(Arm::Crashes))
+        {
             return Some(Diagnosis::Deployment(Ground::ControlIsWell));
         }
         let suspects: Vec<Suspect> = self.dependencies.suspects().collect();

@@ -2,22 +2,23 @@
 //!
 //! Owns the judge, the catastrophe rule and the release's own baseline. Knows nothing of decisions.
 
+mod view;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::baseline::Baseline;
 use crate::engine::diagnosis::Diagnosis;
-use crate::engine::judge::catastrophe::{Catastrophe, Known};
-use crate::engine::judge::{DOUBT, Finding, Judge, Outlook};
+use crate::engine::judge::catastrophe::{ByReplica, Catastrophe, Known};
+use crate::engine::judge::{DOUBT, Finding, Judge};
 use crate::engine::policy::Policy;
 use crate::engine::record::{Exit, PassedBy};
-use crate::engine::snapshot::WatchView;
-use crate::engine::suspicion::Suspicion;
+use crate::engine::suspicion::{Before, Suspicion};
 use crate::engine::tally::Tally;
 use crate::engine::tick::{Round, Tick};
 use crate::engine::time::Time;
-use crate::engine::verdict::{Arm, Breach, NotJudgeable, StreamEvidence, Undecided, Verdict};
+use crate::engine::verdict::{Arm, Breach, NotJudgeable, Undecided, Verdict};
 
 /// A tick is learnt from only after so many more have passed without the release being called degraded, or when the
 /// release passes its watch without being in doubt: a baseline is not learnt from the minute in which an illness began.
@@ -51,6 +52,7 @@ pub(crate) struct Trial {
     own: Baseline,
     quarantine: VecDeque<Lesson>,
     catastrophe: Catastrophe,
+    by_replica: ByReplica,
     suspicion: Suspicion,
     degraded: Option<(Breach, Time)>,
     diagnosis: Option<Diagnosis>,
@@ -95,6 +97,7 @@ impl Trial {
             own,
             quarantine: VecDeque::new(),
             catastrophe: Catastrophe::default(),
+            by_replica: ByReplica::default(),
             degraded: None,
             diagnosis: None,
             was_healthy: false,
@@ -112,10 +115,16 @@ impl Trial {
     }
 
     /// Takes up a watch that an earlier agent had begun.
-    pub(crate) const fn resume(&mut self, first_ready: Time, judged_for: Duration, judged_requests: u64) {
+    pub(crate) fn resume(
+        &mut self,
+        first_ready: Time,
+        (judged_for, judged_requests): (Duration, u64),
+        policy: &Policy,
+    ) {
         self.first_ready = first_ready;
         self.judged_for = judged_for;
         self.judged_requests = judged_requests;
+        self.keep_horizon(policy);
     }
 
     /// From now on the release's own baseline stays as it is.
@@ -150,7 +159,20 @@ impl Trial {
     /// The app ended; `is_loop` when it did so too often.
     pub(crate) fn exited(&mut self, now: Time, exit: Exit, is_loop: bool, policy: &Policy) {
         self.phase = Phase::Starting;
-        if exit.is_crash() && is_loop && policy.judging {
+        if !exit.is_crash() {
+            return;
+        }
+        if self.learns {
+            self.own.learn_crash();
+        }
+        if let Ok(judge) = &mut self.judge {
+            judge.weigh_crash();
+        }
+        if is_loop && policy.judging {
+            self.quiet_ticks = 0;
+            if let Ok(judge) = &mut self.judge {
+                judge.forget_good_ticks();
+            }
             let breach = Breach::Catastrophe(Arm::Crashes);
             self.conclude(now, &Finding::Breach { breach, by: None }, false, policy);
         }
@@ -209,13 +231,30 @@ impl Trial {
     fn note_others(&mut self, now: Time, tick: &Tick, policy: &Policy) {
         let judge = self.judge.as_ref().ok();
         if let Some(before) = self.suspicion.observe(now, tick, judge, policy) {
-            self.judge = Ok(before);
-            self.keep_horizon(policy);
-            self.forget_catastrophe();
+            self.go_back(before, policy);
         }
         if self.suspicion.is_suspecting() {
             // What a release is while its database fails is not what it is.
             self.quarantine.clear();
+        }
+    }
+
+    /// An outage of others is over: what was gathered while it lasted is not held against the release.
+    fn go_back(&mut self, before: Before, policy: &Policy) {
+        if self.judge.is_ok() {
+            match (before, &self.frozen) {
+                (Before::Judge(judge), _) => self.judge = Ok(*judge),
+                (Before::Nothing, Some(baseline)) => self.judge = Judge::new(baseline, policy),
+                (Before::Nothing, None) => {}
+            }
+        }
+        self.keep_horizon(policy);
+        self.forget_catastrophe();
+        if matches!(self.diagnosis, Some(Diagnosis::Dependency { .. } | Diagnosis::Network)) {
+            self.degraded = None;
+            self.diagnosis = None;
+            self.suspicion.release();
+            self.tally = Tally::default();
         }
     }
 
@@ -238,8 +277,11 @@ impl Trial {
             self.quiet_ticks += 1;
         }
         let counts = (!tick.stalled).then(|| count(tick));
-        let control = round.control.as_ref().map(count);
+        let control = round.control.as_ref().filter(|tick| !tick.stalled).map(count);
+        let live = round.candidate.iter().filter(|(_, tick)| !tick.stalled);
+        let parts = live.map(|(replica, tick)| (replica.clone(), count(tick))).collect();
         let arm = self.catastrophe.observe(counts, control, known, policy);
+        self.by_replica.observe(parts, policy);
         if arm.is_some() {
             self.quiet_ticks = 0;
         }
@@ -248,10 +290,9 @@ impl Trial {
 
     fn finding(&self, arm: Option<Arm>, is_evidence: bool, policy: &Policy) -> Finding {
         let judge = self.judge.as_ref().ok();
-        let sudden = arm.map(|arm| match judge {
-            Some(judge) => judge.find_catastrophe(arm, policy),
-            None => Finding::Breach { breach: Breach::Catastrophe(arm), by: None },
-        });
+        let known = judge.map_or_else(Known::default, Judge::known);
+        let sudden = arm
+            .map(|arm| Finding::from_blame(Breach::Catastrophe(arm), self.by_replica.blame(known, policy)));
         let slow = judge.filter(|_| is_evidence).map(|judge| judge.finding(policy));
         match (sudden, slow) {
             (Some(sudden), slow) => sudden.or(|| slow.unwrap_or(Finding::Nothing)),
@@ -269,7 +310,7 @@ impl Trial {
         }
         // A hold ends by time alone.
         if let Some(Diagnosis::Dependency { until, hold_ended, .. }) = &mut self.diagnosis {
-            *hold_ended = now >= *until;
+            *hold_ended = now >= *until && self.suspicion.is_suspecting();
         }
     }
 
@@ -301,14 +342,17 @@ impl Trial {
 
     /// Ends the degraded state when the release has been well for a minute. Returns whether it did.
     pub(crate) fn recover(&mut self, policy: &Policy) -> bool {
-        let crashes = Breach::Crashes;
+        let crashes =
+            matches!(&self.degraded, Some((Breach::Crashes | Breach::Catastrophe(Arm::Crashes), _)));
         let is_well = match &self.judge {
             // Between two crashes a release may be well for minutes.
-            Ok(judge) if self.degraded.as_ref().is_some_and(|(b, _)| *b == crashes) => judge.has_rested(),
+            Ok(judge) if crashes => judge.has_rested(),
             Ok(judge) => judge.has_recovered(),
             Err(_) => self.tally.is_well(),
         };
+        let is_up = matches!(self.phase, Phase::Judging { .. });
         let recovered = self.degraded.is_some()
+            && is_up
             && self.quiet_ticks >= RECOVERY_TICKS
             && is_well
             && !self.suspicion.is_suspecting();
@@ -350,7 +394,7 @@ impl Trial {
         }
         // Not in doubt: an illness that began in the last seconds of a watch shall not be called good for it.
         let judge = self.judge.as_ref().ok();
-        let is_well = judge.is_none_or(|judge| judge.is_at_ease(policy) || self.is_silent());
+        let is_well = judge.is_none_or(|judge| judge.is_at_ease(policy, self.is_silent()));
         if !is_well || !self.tally.is_well() || self.diagnosis.is_some() || self.suspicion.is_suspecting() {
             return None;
         }
@@ -377,9 +421,7 @@ impl Trial {
 
     fn forget_catastrophe(&mut self) {
         self.catastrophe.reset();
-        if let Ok(judge) = &mut self.judge {
-            judge.forget_catastrophe();
-        }
+        self.by_replica.reset();
     }
 
     fn is_silent(&self) -> bool {
@@ -389,7 +431,9 @@ impl Trial {
     fn keep_horizon(&mut self, policy: &Policy) {
         let learnt = self.judge.as_ref().map(Judge::learnt_warm_up).unwrap_or_default();
         self.warm_up = policy.warm_up.max(if policy.warm_up.is_zero() { Duration::ZERO } else { learnt });
-        if let (true, Ok(judge)) = (self.passed, &mut self.judge) {
+        // The promise of the watch is made once, however often it is taken up again.
+        let is_over = self.passed || self.judged_for >= policy.watch;
+        if let (true, Ok(judge)) = (is_over, &mut self.judge) {
             judge.end_watch();
         }
     }
@@ -420,81 +464,5 @@ impl Trial {
             return Verdict::Undecided(Undecided::Shared);
         }
         if self.was_healthy { Verdict::Healthy } else { Verdict::Undecided(Undecided::Gathering) }
-    }
-
-    /// From this age on an open request is slow; `None` where no baseline says so.
-    pub(crate) fn slow_mark(&self) -> Option<Duration> {
-        self.judge.as_ref().ok().and_then(Judge::slow_mark_us).map(Duration::from_micros)
-    }
-
-    pub(crate) fn evidence(&self, policy: &Policy) -> Vec<StreamEvidence> {
-        self.judge.as_ref().map(|j| j.evidence(policy)).unwrap_or_default()
-    }
-
-    pub(crate) fn latency_progress(&self, policy: &Policy) -> f64 {
-        self.judge.as_ref().map_or(0.0, |j| j.latency_progress(policy))
-    }
-
-    /// What could be found at the present traffic; `None` when not judgeable.
-    pub(crate) fn outlook(&self, policy: &Policy) -> Option<Outlook> {
-        self.judge.as_ref().ok().map(|judge| judge.outlook(policy))
-    }
-
-    /// Whose fault it is, if anything is wrong.
-    pub(crate) const fn diagnosis(&self) -> Option<&Diagnosis> {
-        self.diagnosis.as_ref()
-    }
-
-    /// The dependencies that are worse than they used to be, by evidence of their own.
-    pub(crate) fn worse_dependencies(&self, policy: &Policy) -> Vec<Arc<str>> {
-        self.suspicion.worse(policy)
-    }
-
-    /// The health score, 0 to 1.
-    pub(crate) fn score(&self, policy: &Policy) -> Option<f64> {
-        let most = match &self.degraded {
-            None => 1.0,
-            Some((Breach::Catastrophe(_), _)) => CATASTROPHE_SCORE,
-            Some(_) => DEGRADED_SCORE,
-        };
-        let score = self.judge.as_ref().ok().and_then(|judge| judge.score(policy));
-        match (score, &self.degraded) {
-            (None, None) => None,
-            (score, _) => Some(score.unwrap_or(most).min(most)),
-        }
-    }
-
-    pub(crate) fn frozen(&self) -> Option<&Baseline> {
-        self.frozen.as_deref()
-    }
-
-    pub(crate) const fn own(&self) -> &Baseline {
-        &self.own
-    }
-
-    pub(crate) fn is_degraded(&self) -> bool {
-        self.degraded.is_some()
-    }
-
-    pub(crate) fn ready_at(&self) -> Option<Time> {
-        match self.phase {
-            Phase::Starting => None,
-            Phase::WarmingUp { ready_at, .. } | Phase::Judging { ready_at } => Some(ready_at),
-        }
-    }
-
-    pub(crate) fn judged(&self) -> (Duration, u64) {
-        (self.judged_for, self.judged_requests)
-    }
-
-    pub(crate) fn watch(&self, now: Time, policy: &Policy) -> Option<WatchView> {
-        let ready_at = self.ready_at()?;
-        Some(WatchView {
-            ready_at,
-            ends_at: now.max(ready_at + self.warm_up) + policy.watch.saturating_sub(self.judged_for),
-            judged_for: self.judged_for,
-            judged_requests: self.judged_requests,
-            passed: self.passed,
-        })
     }
 }

@@ -60,7 +60,7 @@ impl Watch {
     pub fn begin(ready_at: Time, candidate: Release, baseline: Option<Baseline>, policy: Policy) -> Self {
         let own = Baseline::empty(candidate, ready_at);
         let mut trial = Trial::new(baseline, own, false, &policy);
-        trial.resume(ready_at, Duration::ZERO, 0);
+        trial.resume(ready_at, (Duration::ZERO, 0), &policy);
         trial.became_ready(ready_at);
         trial.stop_learning();
         Self { trial, policy, passed_at: None }

@@ -13,7 +13,7 @@ use crate::engine::release::{RecordId, Release};
 use crate::engine::snapshot::Snapshot;
 use crate::engine::tick::{ProbeTick, Resources};
 use crate::engine::time::Time;
-use crate::engine::verdict::Verdict;
+use crate::engine::verdict::{Undecided, Verdict};
 use crate::engine::window::{Count, Latencies, RouteWindow, Window};
 use crate::engine::{Effect, Engine, Identity, Input};
 use crate::offline::backtest::{Backtest, Stored};
@@ -355,13 +355,19 @@ async fn what_cannot_be_replayed_is_told() {
 async fn a_limit_that_healthy_releases_breach_is_to_be_raised() {
     let dir = tempfile::tempdir().unwrap();
     let store = store::open(&settings(dir.path())).unwrap();
-    // A slow one that was called healthy.
+    // A slow one of which no record says that it was.
     let is_lost: IsLost = |write| matches!(write, Write::Record(_));
-    let live = run(&store, 2, &known_good(), &mut Vec::new(), is_lost).await.unwrap();
-    let point = Some(WatchPoint { watch: live.watch, seq: 9 });
-    let what = Happening::VerdictChanged { from: Verdict::Healthy, to: Verdict::Healthy, point };
-    let record = Record { id: RecordId::new(EPOCH, 9, 9), at: EPOCH, release: release("w2"), what };
-    store.write(Write::Record(record)).await.unwrap();
+    run(&store, 2, &known_good(), &mut Vec::new(), is_lost).await.unwrap();
+    let watch = Archive::open(dir.path()).unwrap().watches().unwrap()[0].id.clone();
+    let well = Happening::VerdictChanged {
+        from: Verdict::Undecided(Undecided::Gathering),
+        to: Verdict::Healthy,
+        point: Some(WatchPoint { watch, seq: 20 }),
+    };
+    let release = Release::new("v2").unwrap();
+    let at = Time::from_millis(1_800_000_000_000);
+    let id = RecordId::new(at, 9, 9);
+    store.write(Write::Record(Record { id, at, release, what: well })).await.unwrap();
     store.close().await;
     let stored = || Stored::read(Archive::open(dir.path()).unwrap()).unwrap();
     let tested = stored().judge(&policy(), 2, &|| {});

@@ -466,3 +466,34 @@ fn a_restart_goes_on_with_the_evidence_and_a_replay_comes_to_the_same_to_the_bit
     let fresh = World::start(4, again.now, "v2", strict, again.kept.clone());
     assert!(fresh.engine.snapshot(fresh.now).evidence.iter().all(|e| e.requests == 0));
 }
+
+#[test]
+fn a_release_that_crashes_again_and_again_stays_degraded_between_its_crashes() {
+    let kept = v1_known_good(1, &enforcing(), Duration::from_secs(20 * 60));
+    let policy = Policy { mode: Mode::Recommend, ..enforcing() };
+    let mut w = World::start(2, EPOCH + Duration::from_secs(7200), "v2", policy, kept);
+    w.ready();
+    w.run(Duration::from_secs(14 * 60), HEALTHY);
+    for _ in 0..8 {
+        w.crash();
+        w.ready();
+        w.run(Duration::from_secs(40), HEALTHY);
+    }
+    let changes =
+        w.log.iter().filter(|(_, line)| line.starts_with("verdict ") && line.contains("degraded")).count();
+    assert_eq!(changes, 1, "{:?}", w.log);
+    assert!(!w.log.iter().any(|(_, line)| line == "watch passed"), "{:?}", w.log);
+}
+
+#[test]
+fn silence_does_not_promote_a_release_in_doubt() {
+    let kept = v1_known_good(1, &enforcing(), Duration::from_secs(20 * 60));
+    let mut w = World::start(2, EPOCH + Duration::from_secs(7200), "v2", enforcing(), kept);
+    w.ready();
+    w.run(Duration::from_secs(14 * 60 + 30), HEALTHY);
+    // Some ticks of trouble, not enough for a verdict, and then nobody comes any more.
+    w.run(Duration::from_secs(15), Load { errors: 0.1, ..HEALTHY });
+    assert!(w.engine.snapshot(w.now).evidence[0].progress() > 0.5);
+    w.run(Duration::from_secs(180), Load { rps: 0, ..HEALTHY });
+    assert!(!w.log.iter().any(|(_, line)| line == "watch passed"), "{:?}", w.log);
+}

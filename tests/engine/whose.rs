@@ -357,3 +357,44 @@ fn watches_judged_again_and_in_pieces_come_to_the_same_to_the_bit() {
     assert_eq!(once, again);
     assert_ne!(once.1, other.1, "one tick more or less shows");
 }
+
+#[test]
+fn an_outage_from_the_first_second_on_is_forgotten_when_it_is_over() {
+    let mut scene = Scene::open(15);
+    let (ill, down) = (Like { errors: 0.6, ..WELL }, Database { fails: true, ..calm() });
+    for n in 0..120 {
+        let (like, database) = if n < 24 { (ill, down) } else { (WELL, calm()) };
+        let judgement = scene.round(&[like; 2], None, [database, calm()]);
+        assert!(!judgement.blames_release(), "round {n}: {judgement:?}");
+    }
+}
+
+#[test]
+fn a_stable_release_that_has_gone_answers_for_nothing() {
+    let mut scene = Scene::open(16);
+    for _ in 0..60 {
+        scene.round(&[WELL], Some(Like { requests: 1500, ..WELL }), [calm(), calm()]);
+    }
+    for _ in 0..60 {
+        scene.round(&[WELL], None, [calm(), calm()]);
+    }
+    let (rounds, judgement) =
+        scene.until_degraded(8, &[Like { errors: 0.05, ..WELL }], None, [calm(), calm()]);
+    assert_eq!(judgement.diagnosis, Some(Diagnosis::Deployment(Ground::NothingElse)));
+    assert!(rounds >= 4, "{rounds}: and the tick level counts again");
+}
+
+#[test]
+fn one_replica_that_fails_from_the_start_does_not_condemn_the_release() {
+    let mut scene = Scene::open(17);
+    for n in 0..60 {
+        let ill = Like { errors: 1.0, ..WELL };
+        let judgement = scene.round(&[WELL, ill, WELL], None, [calm(), calm()]);
+        assert!(!judgement.blames_release(), "round {n}: {judgement:?}");
+    }
+    // It is replaced, and its past is not the release's.
+    for n in 0..120 {
+        let judgement = scene.round(&[WELL, WELL], None, [calm(), calm()]);
+        assert!(!judgement.blames_release(), "round {n}: {judgement:?}");
+    }
+}

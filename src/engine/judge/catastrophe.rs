@@ -5,9 +5,11 @@
 //! at the app's own ends.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::engine::judge::binomial;
 use crate::engine::judge::counts::Counts;
+use crate::engine::judge::rest::Blame;
 use crate::engine::policy::Policy;
 use crate::engine::time::Time;
 use crate::engine::verdict::Arm;
@@ -26,6 +28,8 @@ pub(crate) struct Known {
     pub(crate) errors_limit: f64,
     /// `overdue` means slower than the baseline allows.
     pub(crate) is_slow_marked: bool,
+    /// The baseline's own failures come in bursts: they must last a tick longer.
+    pub(crate) is_clumped: bool,
 }
 
 /// What the rule remembers: the last few ticks, at most `catastrophe_ticks`.
@@ -47,7 +51,7 @@ impl Catastrophe {
             self.recent.clear();
             return None;
         };
-        let keep = policy.catastrophe_ticks as usize;
+        let keep = policy.catastrophe_ticks as usize + usize::from(known.is_clumped);
         while self.recent.len() >= keep {
             self.recent.pop_front();
         }
@@ -115,6 +119,62 @@ impl Catastrophe {
         let is_ours = self.beside().is_none_or(|c| 2 * c.hopeless < c.timed);
         all && timed >= policy.catastrophe_requests_min && is_ours
     }
+}
+
+/// What each replica did in the last few ticks: does the rule fire whichever of them is left out?
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ByReplica(VecDeque<Vec<(Arc<str>, Counts)>>);
+
+impl ByReplica {
+    /// Takes note of a tick of all replicas.
+    pub(crate) fn observe(&mut self, parts: Vec<(Arc<str>, Counts)>, policy: &Policy) {
+        // One more than the rule may need.
+        while self.0.len() > policy.catastrophe_ticks as usize {
+            self.0.pop_front();
+        }
+        self.0.push_back(parts);
+    }
+
+    /// Forgets the past, for a new start of the app.
+    pub(crate) fn reset(&mut self) {
+        self.0.clear();
+    }
+
+    /// Whose catastrophe it is. Of the rest of a service fewer requests are asked for.
+    pub(crate) fn blame(&self, known: Known, policy: &Policy) -> Blame {
+        let last = self.0.back().map(Vec::as_slice).unwrap_or_default();
+        if last.len() < 2 {
+            return Blame::All;
+        }
+        let rest_min = (policy.catastrophe_requests_min / 2).max(1);
+        let policy = Policy { catastrophe_requests_min: rest_min, ..policy.clone() };
+        let well = last.iter().filter(|(replica, _)| !self.fires_without(replica, known, &policy));
+        match well.min_by(|(a, ca), (b, cb)| share(cb).total_cmp(&share(ca)).then_with(|| a.cmp(b))) {
+            None => Blame::All,
+            Some((replica, _)) => Blame::One(replica.clone()),
+        }
+    }
+
+    fn fires_without(&self, replica: &Arc<str>, known: Known, policy: &Policy) -> bool {
+        let mut rule = Catastrophe::default();
+        let arms = self.0.iter().map(|parts| {
+            let rest = parts.iter().filter(|(other, _)| other != replica);
+            let sum = rest.fold(Counts::default(), |mut sum, (_, counts)| {
+                sum.add(counts);
+                sum
+            });
+            rule.observe(Some(sum), None, known, policy)
+        });
+        arms.last().flatten().is_some()
+    }
+}
+
+/// How ill a replica is: its share of failures, or of what it leaves unanswered.
+fn share(counts: &Counts) -> f64 {
+    let failed = counts.failed as f64 / counts.judged.max(1) as f64;
+    let slow = counts.hopeless as f64 / counts.timed.max(1) as f64;
+    let hangs = if counts.answered == 0 && counts.waiting > 0 { 1.0 } else { 0.0 };
+    failed.max(slow).max(hangs)
 }
 
 /// Whether the app's crashes, oldest first, are a loop.

@@ -12,7 +12,7 @@ use crate::engine::baseline::{Baseline, ProbeBaseline};
 use crate::engine::judge::binomial;
 use crate::engine::judge::detector::Detector;
 use crate::engine::policy::Policy;
-use crate::engine::tick::{ProbeTick, Tick};
+use crate::engine::tick::{PROBES_MAX, ProbeTick, Tick};
 use crate::engine::time::Time;
 
 /// Rounds of probes that are looked back at: half a minute.
@@ -82,9 +82,13 @@ impl Dependencies {
 
     /// Weighs what the probes found in a tick.
     pub(crate) fn weigh(&mut self, now: Time, tick: &Tick, policy: &Policy) {
+        for dependency in &mut self.0 {
+            dependency.rest();
+        }
         for probe in &tick.probes {
             let at = match self.0.iter().position(|d| d.name == probe.name) {
                 Some(at) => at,
+                None if self.0.len() >= PROBES_MAX => continue,
                 None => {
                     // Not known from the baseline: only its failures can be told.
                     let unknown = ProbeBaseline { name: probe.name.clone(), ..ProbeBaseline::default() };
@@ -153,13 +157,23 @@ impl Dependency {
             self.recent.pop_front();
         }
         self.recent.push_back(Round { is_bad, load: probe.load, judged });
-        self.quiet = if is_bad { 0 } else { self.quiet.saturating_add(1) };
+        if is_bad {
+            self.quiet = 0;
+        }
         self.overloaded = self.is_overloaded();
         let bad_rounds = self.recent.iter().filter(|round| round.is_bad).count();
         if bad_rounds >= SUSPECT {
             self.suspect_since.get_or_insert(now);
-        } else if self.quiet > LINGER {
+        }
+    }
+
+    /// One tick more since the last bad round. A probe that is silent is no more suspect for it.
+    fn rest(&mut self) {
+        self.quiet = self.quiet.saturating_add(1);
+        let has_lingered = self.quiet > LINGER;
+        if has_lingered {
             self.suspect_since = None;
+            self.recent.iter_mut().for_each(|round| round.is_bad = false);
         }
     }
 

@@ -6,7 +6,7 @@ use crate::engine::judge::rest::{Blame, Part};
 use crate::engine::judge::stream::{Limits, Share, Stream};
 use crate::engine::judge::{ERRORS_SHARE, Judge};
 use crate::engine::policy::Policy;
-use crate::engine::verdict::{Arm, Breach, StreamName};
+use crate::engine::verdict::{Breach, StreamName};
 
 /// What the streams say together.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +23,7 @@ pub(crate) enum Finding {
 }
 
 impl Finding {
-    fn from_blame(breach: Breach, blame: Blame) -> Self {
+    pub(crate) fn from_blame(breach: Breach, blame: Blame) -> Self {
         match blame {
             Blame::All => Self::Breach { breach, by: None },
             Blame::One(replica) => Self::Breach { breach, by: Some(replica) },
@@ -57,12 +57,6 @@ impl Judge {
             .or(|| self.find_statuses(policy))
             .or(|| self.find_crashes(policy))
             .or(|| self.find_resources(policy))
-    }
-
-    /// The catastrophe rule has fired: whose is it?
-    pub(crate) fn find_catastrophe(&self, arm: Arm, policy: &Policy) -> Finding {
-        let breach = Breach::Catastrophe(arm);
-        Finding::from_blame(breach, self.rests().blame_catastrophe(|e, l| self.rest_progress(e, l, policy)))
     }
 
     fn shared(&self, stream: &Stream) -> Option<Finding> {
@@ -152,7 +146,7 @@ impl Judge {
     }
 
     fn find_crashes(&self, policy: &Policy) -> Finding {
-        if self.crashes.ln_requests(self.horizon) < self.crashes_limit(policy) {
+        if self.crashes.ln_requests(self.crashes_horizon()) < self.crashes_limit(policy) {
             return Finding::Nothing;
         }
         Finding::from_blame(Breach::Crashes, self.rests.blame_crashes())

@@ -100,6 +100,8 @@ pub(crate) struct Judge {
     /// Good ticks in a row; a tick without evidence changes nothing.
     good_ticks: u32,
     last_requests: u64,
+    /// Ticks seen, with or without a request.
+    wall_ticks: f64,
 }
 
 impl Judge {
@@ -130,6 +132,7 @@ impl Judge {
             ticks: 0.0,
             good_ticks: 0,
             last_requests: 0,
+            wall_ticks: 0.0,
             baseline: baseline.clone(),
         })
     }
@@ -170,6 +173,8 @@ impl Judge {
         let mut is_bad = None;
         let mut note = |bad: Option<bool>| is_bad = [is_bad, bad].into_iter().flatten().reduce(|a, b| a | b);
 
+        let before: Vec<&Stream> = self.latencies.iter().map(|(_, stream)| stream).collect();
+        self.rests.meet(&parts, &self.errors, &before);
         let (mut errors, mut slow) = samples(&sum, &places, errors_p0);
         errors.control = beside.map(|c| Share { n: c.judged, k: c.failed });
         note(self.errors.weigh(&errors, ratio));
@@ -185,10 +190,8 @@ impl Judge {
             stream.weigh(&Sample { of, control, ..Sample::default() }, ratio);
         }
         self.meters.weigh(pooled, parts.len());
-        let known = self.known();
-        let all: Vec<&Stream> = self.latencies.iter().map(|(_, stream)| stream).collect();
-        let streams = (&self.errors, all.as_slice());
-        self.rests.weigh(parts, &sum, streams, |c| samples(c, &places, errors_p0), known, policy);
+        let matters = self.main_doubt(policy) >= DOUBT;
+        self.rests.weigh(parts, &sum, |c| samples(c, &places, errors_p0), ratio, matters);
         self.last_requests = sum.judged;
         self.count(is_bad, policy);
     }
@@ -216,8 +219,26 @@ impl Judge {
 
     /// Weighs whether the app crashed in a tick; also while it starts and warms up.
     pub(crate) fn weigh_crashes(&mut self, tick: &Tick) {
-        let of = Share { n: 1, k: u64::from(tick.crashes > 0) };
+        self.weigh_crashed(tick.crashes > 0);
+    }
+
+    /// Weighs a crash that is in no tick: the app was not up.
+    pub(crate) fn weigh_crash(&mut self) {
+        self.weigh_crashed(true);
+    }
+
+    fn weigh_crashed(&mut self, crashed: bool) {
+        self.wall_ticks += 1.0;
+        let of = Share { n: 1, k: u64::from(crashed) };
         self.crashes.weigh(&Sample { of, ..Sample::default() }, 1.0);
+    }
+
+    /// The crash stream sees every tick, also those without a request, so its watch is over sooner.
+    fn crashes_horizon(&self) -> Horizon {
+        match self.horizon {
+            Horizon::Watch { ticks } if self.wall_ticks < ticks => self.horizon,
+            Horizon::Watch { .. } | Horizon::After => Horizon::After,
+        }
     }
 
     fn enter_season(&mut self, now: Time, age: Duration, policy: &Policy) {
@@ -242,28 +263,31 @@ impl Judge {
 
     /// What the catastrophe rule may know of the baseline.
     pub(crate) fn known(&self) -> Known {
-        Known { errors_limit: self.errors.null().p0, is_slow_marked: self.slow_mark_us().is_some() }
+        let null = self.errors.null();
+        let is_slow_marked = self.slow_mark_us().is_some();
+        Known { errors_limit: null.p0, is_slow_marked, is_clumped: null.is_clumped }
     }
 
-    pub(crate) const fn rests(&self) -> &Rests {
-        &self.rests
+    /// Whether the last tick that was evidence was a good one, or nobody asks for anything, and no stream has come far.
+    pub(crate) fn is_at_ease(&self, policy: &Policy, is_silent: bool) -> bool {
+        (self.good_ticks > 0 || is_silent) && self.doubt(policy) < DOUBT
     }
 
-    pub(crate) fn forget_catastrophe(&mut self) {
-        self.rests.forget_catastrophe();
-    }
-
-    /// Whether the last tick that was evidence was a good one, and no stream has come far.
-    pub(crate) fn is_at_ease(&self, policy: &Policy) -> bool {
-        self.good_ticks > 0 && self.doubt(policy) < DOUBT
+    /// Something happened that no tick shows: what was good before it does not count any more.
+    pub(crate) const fn forget_good_ticks(&mut self) {
+        self.good_ticks = 0;
     }
 
     /// How far the stream that has come farthest has come, from 0 to 1.
     pub(crate) fn doubt(&self, policy: &Policy) -> f64 {
-        let main = self.main_evidence(policy);
-        let minor = self.minor_evidence(policy).into_iter().map(|(_, evidence)| evidence);
-        let farthest = main.into_iter().chain(minor).map(|e| e.progress()).fold(0.0, f64::max);
-        farthest.max(self.latency_progress(policy))
+        let minor = self.minor_evidence(policy).into_iter().map(|(_, evidence)| evidence.progress());
+        minor.fold(self.main_doubt(policy), f64::max)
+    }
+
+    /// The same of the streams of all requests.
+    fn main_doubt(&self, policy: &Policy) -> f64 {
+        let main = self.main_evidence(policy).into_iter().map(|evidence| evidence.progress());
+        main.fold(self.latency_progress(policy), f64::max)
     }
 
     /// Whether every stream of all requests is well within its limits by the mirrored test.
@@ -291,7 +315,8 @@ impl Judge {
 
     /// The age from which an open request is slow by the strictest stream that there is.
     pub(crate) fn slow_mark_us(&self) -> Option<u64> {
-        self.latencies.last().map(|(_, s)| s.null().limit as u64)
+        let marks = self.season.as_ref().map_or(self.marks, |season| season.marks);
+        self.latencies.last().map(|&(at, _)| marks.slow[at])
     }
 
     /// The health score, as documented in `docs/JUDGEMENT.md`: two to the power of minus how far the worst stream is beyond
@@ -310,7 +335,7 @@ impl Judge {
         let mut all = self.main_evidence(policy);
         let limits = self.statuses_limits(policy);
         all.extend(self.statuses.iter().map(|(_, s)| s.evidence(self.horizon, limits)));
-        all.push(self.crashes.evidence_of_one_level(self.horizon, self.crashes_limit(policy)));
+        all.push(self.crashes.evidence_of_one_level(self.crashes_horizon(), self.crashes_limit(policy)));
         all.extend(self.meters.evidence(self.horizon, self.resources_limit(policy)));
         all.extend(self.routes.farthest(self.horizon, self.routes_limits(policy)));
         all
@@ -327,8 +352,10 @@ impl Judge {
     fn minor_evidence(&self, policy: &Policy) -> Vec<(&Stream, StreamEvidence)> {
         let limits = self.statuses_limits(policy);
         let statuses = self.statuses.iter().map(|(_, s)| (s, s.evidence(self.horizon, limits)));
-        let crashes =
-            (&self.crashes, self.crashes.evidence_of_one_level(self.horizon, self.crashes_limit(policy)));
+        let crashes = (
+            &self.crashes,
+            self.crashes.evidence_of_one_level(self.crashes_horizon(), self.crashes_limit(policy)),
+        );
         let meters =
             self.meters.streams().zip(self.meters.evidence(self.horizon, self.resources_limit(policy)));
         let routes = self.routes.doubtful(self.horizon, self.routes_limits(policy));
@@ -375,7 +402,11 @@ impl Judge {
 
     /// ln of what a stream with this share of the budget must reach.
     fn ln_limit(&self, policy: &Policy, share: f64) -> f64 {
-        match self.horizon {
+        self.ln_limit_at(self.horizon, policy, share)
+    }
+
+    fn ln_limit_at(&self, horizon: Horizon, policy: &Policy, share: f64) -> f64 {
+        match horizon {
             Horizon::Watch { .. } => -log(policy.false_alarms * share),
             Horizon::After => log(policy.false_alarm_interval.as_secs_f64() / TICK.as_secs_f64() / share),
         }
@@ -387,7 +418,7 @@ impl Judge {
 
     /// A tick with a crash is an event and a tick at once: one level.
     fn crashes_limit(&self, policy: &Policy) -> f64 {
-        self.ln_limit(policy, CRASHES_SHARE)
+        self.ln_limit_at(self.crashes_horizon(), policy, CRASHES_SHARE)
     }
 
     fn resources_limit(&self, policy: &Policy) -> f64 {

@@ -6,13 +6,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::engine::judge::catastrophe::{Catastrophe, Known};
 use crate::engine::judge::counts::Counts;
 use crate::engine::judge::stream::{Sample, Share, Stream};
 use crate::engine::judge::{DOUBT, binomial};
-use crate::engine::policy::Policy;
 use crate::engine::tick::REPLICAS_MAX;
-use crate::engine::verdict::Arm;
 
 /// A replica that was not seen for so many ticks is forgotten: two minutes.
 const FORGET_AFTER: u32 = 24;
@@ -49,8 +46,6 @@ struct Rest {
     without: Arc<str>,
     errors: Stream,
     latencies: Vec<Stream>,
-    catastrophe: Catastrophe,
-    arm: Option<Arm>,
     unseen: u32,
     crashes: u64,
 }
@@ -74,34 +69,28 @@ pub(crate) enum Blame {
 }
 
 impl Rests {
-    /// Weighs a tick. `errors` and `latencies` are the streams of all replicas together, which a replica that is new begins
-    /// with: before it was there, all were the others.
+    /// Weighs a tick. A replica that is not seen any more is remembered while it `matters`: what it did is in the sums.
     pub(crate) fn weigh(
         &mut self,
         parts: Vec<Part>,
         pooled: &Counts,
-        (errors, latencies): (&Stream, &[&Stream]),
         samples: impl Fn(&Counts) -> (Sample, Vec<Sample>),
-        known: Known,
-        policy: &Policy,
+        ratio: f64,
+        matters: bool,
     ) {
-        if parts.len() > 1 || !self.rests.is_empty() {
-            self.meet(&parts, errors, latencies);
+        if !self.rests.is_empty() {
             for rest in &mut self.rests {
                 let own = parts.iter().find(|part| part.replica == rest.without);
                 rest.unseen = if own.is_some() { 0 } else { rest.unseen + 1 };
                 rest.crashes += own.map_or(0, |part| part.crashes);
                 let counts = own.map_or(*pooled, |part| pooled.without(&part.counts));
                 let (sample, slow) = samples(&counts);
-                rest.errors.weigh(&sample, policy.control_ratio);
+                rest.errors.weigh(&sample, ratio);
                 for (stream, sample) in rest.latencies.iter_mut().zip(&slow) {
-                    stream.weigh(sample, policy.control_ratio);
-                }
-                if let Some(arm) = rest.catastrophe.observe(Some(counts), None, known, policy) {
-                    rest.arm = Some(arm);
+                    stream.weigh(sample, ratio);
                 }
             }
-            self.rests.retain(|rest| rest.unseen < FORGET_AFTER);
+            self.rests.retain(|rest| matters || rest.unseen < FORGET_AFTER);
         }
         if self.recent.len() == RECENT_TICKS {
             self.recent.pop_front();
@@ -109,7 +98,12 @@ impl Rests {
         self.recent.push_back(parts);
     }
 
-    fn meet(&mut self, parts: &[Part], errors: &Stream, latencies: &[&Stream]) {
+    /// Takes note of replicas that are new. `errors` and `latencies` are the streams of all together, before this tick, which
+    /// each begins with: before it was there, all were the others.
+    pub(crate) fn meet(&mut self, parts: &[Part], errors: &Stream, latencies: &[&Stream]) {
+        if parts.len() < 2 && self.rests.is_empty() {
+            return;
+        }
         for part in parts {
             let is_known = self.rests.iter().any(|rest| rest.without == part.replica);
             if is_known || self.rests.len() >= REPLICAS_MAX {
@@ -119,19 +113,10 @@ impl Rests {
                 without: part.replica.clone(),
                 errors: errors.clone(),
                 latencies: latencies.iter().map(|&stream| stream.clone()).collect(),
-                catastrophe: Catastrophe::default(),
-                arm: None,
                 unseen: 0,
                 crashes: 0,
             });
         }
-    }
-
-    pub(crate) fn forget_catastrophe(&mut self) {
-        self.rests.iter_mut().for_each(|rest| {
-            rest.catastrophe.reset();
-            rest.arm = None;
-        });
     }
 
     fn is_alone(&self) -> bool {
@@ -148,15 +133,6 @@ impl Rests {
             return Blame::All;
         }
         one_of(self.rests.iter().map(|rest| (rest, progress(&rest.errors, &rest.latencies))))
-    }
-
-    /// The same of the catastrophe rule: the others must show it, too. A rest without enough requests cannot.
-    pub(crate) fn blame_catastrophe(&self, progress: impl Fn(&Stream, &[Stream]) -> f64) -> Blame {
-        if self.is_alone() || self.rests.iter().all(|rest| rest.arm.is_some()) {
-            return Blame::All;
-        }
-        let well = self.rests.iter().filter(|rest| rest.arm.is_none() && !rest.errors.was_bad());
-        one_of(well.map(|rest| (rest, progress(&rest.errors, &rest.latencies))))
     }
 
     /// The same of one share, by the last minute: is it beyond `p0` without the replica that shows it most?
@@ -184,22 +160,29 @@ impl Rests {
         if is_well { Blame::One(rest.without.clone()) } else { Blame::Unclear }
     }
 
-    /// The same of crashes: did one replica alone crash?
+    /// The same of crashes: did one replica alone crash, or nearly?
     pub(crate) fn blame_crashes(&self) -> Blame {
-        let mut crashed = self.rests.iter().filter(|rest| rest.crashes > 0);
-        match (crashed.next(), crashed.next()) {
-            (Some(one), None) if !self.is_alone() => Blame::One(one.without.clone()),
-            _ => Blame::All,
-        }
+        let all: u64 = self.rests.iter().map(|rest| rest.crashes).sum();
+        let most =
+            self.rests.iter().filter(|rest| !self.is_alone() && rest.crashes * 5 >= all * 4 && all > 0);
+        most.map(|rest| Blame::One(rest.without.clone())).next().unwrap_or(Blame::All)
     }
 
-    /// The same of what the app uses: is one replica alone beyond the limit?
+    /// The same of what the app uses: was one replica alone beyond the limit in most of the last minute?
     pub(crate) fn blame_hunger(&self) -> Blame {
-        let last = self.recent.back().map(Vec::as_slice).unwrap_or_default();
-        let mut hungry = last.iter().filter(|part| part.is_hungry);
+        if self.is_alone() {
+            return Blame::All;
+        }
+        let is_hungry = |rest: &&Rest| {
+            let parts = self.recent.iter().flatten().filter(|part| part.replica == rest.without);
+            let (seen, hungry) = parts.fold((0, 0), |(n, k), part| (n + 1, k + u32::from(part.is_hungry)));
+            seen > 0 && 2 * hungry > seen
+        };
+        let mut hungry = self.rests.iter().filter(is_hungry);
         match (hungry.next(), hungry.next()) {
-            (Some(one), None) if !self.is_alone() => Blame::One(one.replica.clone()),
-            _ => Blame::All,
+            (None, _) => Blame::Unclear,
+            (Some(one), None) => Blame::One(one.without.clone()),
+            (Some(_), Some(_)) => Blame::All,
         }
     }
 }

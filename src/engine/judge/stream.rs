@@ -33,15 +33,19 @@ const BUSY: u64 = 100;
 const BY_CHANCE: f64 = 0.002;
 /// By how much that chance may exceed what the baseline shows beyond chance.
 const TICK_NULL_EXCESS: f64 = 0.5;
+/// A stable release that was asked nothing for so many ticks is as good as gone: five minutes.
+const IDLE_MAX: u32 = 60;
+/// Where the judged release has a larger part of the events, the comparison says nothing.
+const SHARE_MAX: f64 = 0.95;
 /// With a control, so many bad ticks in five minutes are enough.
 const PERSISTS: usize = 3;
 /// ln 20: the mirrored test's limit.
 const LN_CLEAR: f64 = 2.995_732_273_553_991;
 /// ln 100: how clearly bad events must concentrate on the judged release.
 const LN_ATTRIBUTED: f64 = 4.605_170_185_988_092;
-/// What a clumped baseline's stream needs more at tick level: one and a half times what a bad tick weighs at most,
-/// ln(0.95 / 0.02). One of them outweighs a long burst, half of one what is left of the burst before.
-const LN_CLUMPED: f64 = 1.5 * 3.860_729_711;
+/// What a clumped baseline's stream needs more at tick level: twice what a bad tick weighs at most,
+/// ln(0.95 / 0.02). One of them outweighs a long burst, the other what is left of the burst before.
+const LN_CLUMPED: f64 = 2.0 * 3.860_729_711;
 /// What evidence since the beginning weighs within a watch, at request level: a quiet service gathers it request by request,
 /// and most bad releases are bad from the start.
 const START_REQUESTS: f64 = 0.9;
@@ -176,7 +180,8 @@ struct Beside {
     attribution: Detector,
     /// The stable release against the same limit.
     itself: Detector,
-    ratio: f64,
+    /// Ticks since it was asked anything.
+    idle: u32,
 }
 
 /// A stream and its evidence so far.
@@ -217,8 +222,8 @@ impl Stream {
         let Share { n, k } = sample.of;
         let hangs = n == 0 && sample.hangs;
         self.keep(sample);
-        if let Some(control) = sample.control {
-            self.compare(sample.of, control, ratio);
+        if sample.control.is_some() || self.beside.is_some() {
+            self.compare(sample.of, sample.control.unwrap_or_default(), ratio);
         }
         if n == 0 && !hangs {
             return None;
@@ -238,14 +243,22 @@ impl Stream {
     }
 
     fn compare(&mut self, of: Share, control: Share, ratio: f64) {
-        let beside = self.beside.get_or_insert_default();
-        beside.ratio = ratio;
-        beside.itself.weigh(control.n, control.k, self.null.p0);
-        if of.n == 0 || control.n == 0 {
+        if control.n == 0 {
+            // One that is asked nothing, or has gone, answers for nothing.
+            if let Some(beside) = &mut self.beside {
+                beside.idle += 1;
+            }
+            self.beside.take_if(|beside| beside.idle >= IDLE_MAX);
             return;
         }
+        let beside = self.beside.get_or_insert_default();
+        beside.idle = 0;
+        beside.itself.weigh(control.n, control.k, self.null.p0);
         let (ours, theirs) = (ratio * of.n as f64, control.n as f64);
-        beside.attribution.weigh(of.k + control.k, of.k, ours / (ours + theirs));
+        let share = ours / (ours + theirs);
+        if of.n > 0 && share <= SHARE_MAX {
+            beside.attribution.weigh(of.k + control.k, of.k, share);
+        }
     }
 
     fn keep(&mut self, sample: &Sample) {

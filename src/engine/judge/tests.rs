@@ -29,7 +29,7 @@ fn errors_that_come_in_bursts_have_to_persist_a_tick_longer() {
     };
     let (even, bursty) = (day(false), day(true));
     assert!((even.error_rate() - bursty.error_rate()).abs() < 1e-5);
-    assert!((ticks_limit(&bursty) - ticks_limit(&even) - 1.5 * log(0.95 / 0.02)).abs() < 1e-9);
+    assert!((ticks_limit(&bursty) - ticks_limit(&even) - 2.0 * log(0.95 / 0.02)).abs() < 1e-9);
 }
 
 #[test]
