@@ -131,13 +131,17 @@ fn row(o: &Outcome) -> String {
 
 fn summary(of: &Backtest) -> String {
     let well = of.outcomes.iter().filter(|o| o.was_well()).count();
-    let ill = of.outcomes.len() - well;
-    let found = of.outcomes.iter().filter(|o| !o.was_well() && o.first_blamed.is_some()).count();
-    format!(
-        "{} watches judged: of {well} healthy ones {} would have been rolled back, of {ill} degraded ones {found}.",
-        of.outcomes.len(),
+    let ill: Vec<&Outcome> = of.outcomes.iter().filter(|o| o.was_ill()).collect();
+    let found = ill.iter().filter(|o| o.first_blamed.is_some()).count();
+    let (all, ill) = (of.outcomes.len(), ill.len());
+    let mut said = format!(
+        "{all} watches judged: of {well} healthy ones {} would have been rolled back, of {ill} degraded ones {found}.",
         false_alarms(of)
-    )
+    );
+    if all > well + ill {
+        said.push_str(&format!(" Of {} others no record tells a verdict.", all - well - ill));
+    }
+    said
 }
 
 fn raise(of: &Raise) -> String {

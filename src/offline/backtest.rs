@@ -58,7 +58,8 @@ pub struct Outcome {
     pub first_degraded: Option<(Time, Breach)>,
     /// When it first blames the release: it would be put back then.
     pub first_blamed: Option<Time>,
-    /// The stream whose evidence came closest to its limit, and how close: 1 is the limit. Looked at sixteen times.
+    /// The stream whose evidence came closest to its limit, and how close: 1 is the limit. Looked at sixteen times;
+    /// `None` without evidence.
     pub closest: Option<(f64, String)>,
     /// Why not all facts could be judged, if so.
     pub gap: Option<String>,
@@ -92,7 +93,12 @@ impl Outcome {
     /// The records call it healthy: nothing spoke against the release, then or later. Of which no record tells a verdict is
     /// not known to have been well.
     pub const fn was_well(&self) -> bool {
-        self.recorded.verdict.is_some() && !self.recorded.was_degraded && !self.recorded.rolled_back
+        self.recorded.verdict.is_some() && !self.was_ill()
+    }
+
+    /// The records call it degraded, be it once.
+    pub const fn was_ill(&self) -> bool {
+        self.recorded.was_degraded || self.recorded.rolled_back
     }
 }
 
@@ -245,11 +251,11 @@ pub fn judge(watch: &StoredWatch, recorded: OnRecord, policy: &Policy) -> Option
     })
 }
 
-/// How close the evidence came to a limit, and of which stream.
+/// How close the evidence came to a limit, and of which stream; `None` where there was none.
 fn closest(start: &WatchStart, facts: &[KeptFact], policy: &Policy) -> Option<(f64, String)> {
     let looks = (1..=LOOKS).map(|look| facts.len() * look / LOOKS).filter(|&seen| seen > 0);
     let evidence = looks.flat_map(|seen| history::replay(start, &facts[..seen], policy).evidence);
-    let shares = evidence.map(|of| (of.progress(), of));
+    let shares = evidence.map(|of| (of.progress(), of)).filter(|(share, _)| *share > 0.0);
     let (share, of) = shares.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
     Some((share, stream_text(&of)))
 }

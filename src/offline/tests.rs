@@ -377,6 +377,7 @@ async fn a_limit_that_healthy_releases_breach_is_to_be_raised() {
     assert!((2.0..4.5).contains(&to), "{to}");
     let tested = stored().judge(&Policy { latency_ratio: to, ..policy() }, 2, &|| {});
     assert_eq!(tested.raises, []);
+    assert!(tested.outcomes[0].was_well() && !tested.outcomes[0].was_ill());
     let closest = tested.outcomes[0].closest.as_ref().unwrap();
     assert!((0.0..1.0).contains(&closest.0), "{closest:?}");
     let judged = stored();

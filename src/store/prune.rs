@@ -8,9 +8,9 @@
 //! of 25 watches. The other half is for the newest evidence, whatever it belongs to. A watch whose first fact is gone
 //! goes, too; one whose later facts are gone can be judged again up to there.
 //!
-//! **Room.** What ticks saw by route takes some 2 KB in a tick of 50 busy routes. The blobs of all evidence take at most
-//! [`TICK_BYTES`] times the bound on its number, 80 MB at 20,000 ticks; beyond that the oldest go before their number is
-//! reached. A watch takes as much as the baseline that it holds, up to 200 KB: 5 MB for 25 watches, 50 MB at the very
+//! **Room.** What ticks saw by route takes 1 to 3 KB in a tick of 50 busy routes. The blobs of all evidence take at most
+//! [`TICK_BYTES`] times the bound on its number, 82 MB at 20,000 ticks; beyond that the oldest go before their number is
+//! reached. A watch takes as much as the baseline that it holds, up to 100 KB: 2.5 MB for 25 watches, 25 MB at the very
 //! most.
 
 use rusqlite::{Connection, params};

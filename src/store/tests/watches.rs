@@ -275,7 +275,7 @@ async fn half_of_the_room_is_for_the_beginnings_of_the_newest_watches() {
 async fn wide_ticks_are_kept_in_smaller_numbers() {
     let bounded = config::Store { evidence_max: 600, ..settings("".as_ref()) };
     let store = store::in_memory(&bounded).unwrap();
-    write_all(&store, (1..=1400).map(|n| seen("v1", n, rich_tick(n, 240)))).await;
+    write_all(&store, (1..=1400).map(|n| seen("v1", n, rich_tick(n, 600)))).await;
     let bytes = count(&store, "SELECT sum(bytes) FROM evidence").await;
     let rows = count(&store, "SELECT count(*) FROM evidence").await;
     let mean = bytes / rows;
