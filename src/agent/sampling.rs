@@ -93,7 +93,8 @@ mod tests {
         let found = async {
             loop {
                 let found = sampling.take(app);
-                if found != Resources::default() {
+                // Of a process that is just being made some figures cannot be read yet.
+                if found.memory_bytes > Some(0) {
                     return found;
                 }
                 tokio::task::yield_now().await;
@@ -110,7 +111,7 @@ mod tests {
         let pid = child.id();
         let mut sampling = Sampling::new(Clock::start(), Usage::new(OwnChildren::default()));
         let first = next(&mut sampling, pid).await;
-        assert!(first.memory_bytes > Some(0) && first.cpu_millicores.is_none(), "{first:?}");
+        assert!(first.descriptors > Some(0), "{first:?}");
         let second = next(&mut sampling, pid).await;
         assert!(second.memory_bytes > Some(0) && second.cpu_millicores.is_some(), "{second:?}");
         // Whatever is still under way is heard; then there is silence.
