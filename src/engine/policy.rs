@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::engine::tick::TICK;
+
 /// How much the agent may do by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -96,6 +98,13 @@ pub struct Policy {
     pub act_after_watch: bool,
     /// How many replicas the service runs. More than one: a single agent recommends, it does not act.
     pub replicas: u32,
+}
+
+impl Policy {
+    /// The mean time between false alarms, in ticks.
+    pub(crate) fn false_alarm_ticks(&self) -> f64 {
+        self.false_alarm_interval.as_secs_f64() / TICK.as_secs_f64()
+    }
 }
 
 impl Default for Policy {

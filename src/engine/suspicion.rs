@@ -96,8 +96,7 @@ impl Suspicion {
 
     /// The dependencies that are worse than they used to be, by evidence.
     pub(crate) fn worse(&self, policy: &Policy) -> Vec<Arc<str>> {
-        let ticks = policy.false_alarm_interval.as_secs_f64() / crate::engine::tick::TICK.as_secs_f64();
-        self.dependencies.worse(libm::log(ticks)).cloned().collect()
+        self.dependencies.worse(libm::log(policy.false_alarm_ticks())).cloned().collect()
     }
 
     /// A new judge, or none, is in charge: what was kept of the old one is void.

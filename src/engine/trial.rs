@@ -61,7 +61,6 @@ pub(crate) struct Trial {
     /// Ticks since the catastrophe rule last fired.
     quiet_ticks: u32,
     passed: bool,
-    warm_up: Duration,
     judged_for: Duration,
     judged_requests: u64,
     first_ready: Time,
@@ -90,7 +89,6 @@ impl Trial {
         };
         let mut trial = Self {
             phase: Phase::Starting,
-            warm_up: Duration::ZERO,
             suspicion: Suspicion::new(frozen.as_deref(), policy),
             judge,
             frozen,
@@ -195,12 +193,13 @@ impl Trial {
         {
             judge.weigh_crashes(&tick);
         }
+        let warm_up = self.warm_up(policy);
         let (ready_at, is_warm) = match &mut self.phase {
             Phase::Starting => return,
             Phase::WarmingUp { ready_at, requests } => {
                 *requests += tick.ended.max(tick.answered);
                 let ready_at = *ready_at;
-                let is_over = now.since(ready_at) >= self.warm_up && *requests >= policy.warm_up_requests;
+                let is_over = now.since(ready_at) >= warm_up && *requests >= policy.warm_up_requests;
                 if is_over {
                     self.phase = Phase::Judging { ready_at };
                 }
@@ -210,7 +209,7 @@ impl Trial {
             Phase::Judging { ready_at } => (*ready_at, true),
         };
         let age = now.since(ready_at);
-        let arm = self.watch_for_catastrophe(&tick, round, is_warm, policy);
+        let sudden = self.watch_for_catastrophe(&tick, round, is_warm, policy);
         self.tally.add(&tick, policy);
         let is_evidence = is_warm && !tick.stalled;
         if is_evidence {
@@ -221,7 +220,8 @@ impl Trial {
             }
         }
         let has_control = round.control.as_ref().is_some_and(Tick::has_traffic);
-        let finding = self.finding(arm, is_evidence, policy);
+        let judge = self.judge.as_ref().ok().filter(|_| is_evidence);
+        let finding = sudden.or(|| judge.map_or(Finding::Nothing, |judge| judge.finding(policy)));
         self.conclude(now, &finding, has_control, policy);
         if !tick.stalled {
             self.learn(Lesson { tick, age, is_warm });
@@ -264,9 +264,9 @@ impl Trial {
         round: &Round,
         is_warm: bool,
         policy: &Policy,
-    ) -> Option<Arm> {
+    ) -> Finding {
         if !policy.judging {
-            return None;
+            return Finding::Nothing;
         }
         let judge = self.judge.as_ref().ok();
         let count = |tick: &Tick| {
@@ -282,22 +282,9 @@ impl Trial {
         let parts = live.map(|(replica, tick)| (replica.clone(), count(tick))).collect();
         let arm = self.catastrophe.observe(counts, control, known, policy);
         self.by_replica.observe(parts, policy);
-        if arm.is_some() {
-            self.quiet_ticks = 0;
-        }
-        arm
-    }
-
-    fn finding(&self, arm: Option<Arm>, is_evidence: bool, policy: &Policy) -> Finding {
-        let judge = self.judge.as_ref().ok();
-        let known = judge.map_or_else(Known::default, Judge::known);
-        let sudden = arm
-            .map(|arm| Finding::from_blame(Breach::Catastrophe(arm), self.by_replica.blame(known, policy)));
-        let slow = judge.filter(|_| is_evidence).map(|judge| judge.finding(policy));
-        match (sudden, slow) {
-            (Some(sudden), slow) => sudden.or(|| slow.unwrap_or(Finding::Nothing)),
-            (None, slow) => slow.unwrap_or(Finding::Nothing),
-        }
+        let Some(arm) = arm else { return Finding::Nothing };
+        self.quiet_ticks = 0;
+        Finding::from_blame(Breach::Catastrophe(arm), self.by_replica.blame(known, policy))
     }
 
     fn conclude(&mut self, now: Time, finding: &Finding, has_control: bool, policy: &Policy) {
@@ -308,7 +295,7 @@ impl Trial {
         if diagnosis.is_some() || self.degraded.is_none() {
             self.diagnosis = diagnosis;
         }
-        // A hold ends by time alone.
+        // A hold ends by time, and leads to something only while the dependency is still worse.
         if let Some(Diagnosis::Dependency { until, hold_ended, .. }) = &mut self.diagnosis {
             *hold_ended = now >= *until && self.suspicion.is_suspecting();
         }
@@ -428,9 +415,14 @@ impl Trial {
         self.silent_ticks >= SILENT_TICKS
     }
 
-    fn keep_horizon(&mut self, policy: &Policy) {
+    /// How long a start is not judged: as the policy says, or as long as the baseline's release took. Without a warm-up by the
+    /// policy there is none.
+    fn warm_up(&self, policy: &Policy) -> Duration {
         let learnt = self.judge.as_ref().map(Judge::learnt_warm_up).unwrap_or_default();
-        self.warm_up = policy.warm_up.max(if policy.warm_up.is_zero() { Duration::ZERO } else { learnt });
+        if policy.warm_up.is_zero() { Duration::ZERO } else { policy.warm_up.max(learnt) }
+    }
+
+    fn keep_horizon(&mut self, policy: &Policy) {
         // The promise of the watch is made once, however often it is taken up again.
         let is_over = self.passed || self.judged_for >= policy.watch;
         if let (true, Ok(judge)) = (is_over, &mut self.judge) {
@@ -448,7 +440,7 @@ impl Trial {
             (Ok(_), Phase::Starting) => return Verdict::Undecided(Undecided::Starting),
             (Ok(_), Phase::WarmingUp { ready_at, requests }) => {
                 return Verdict::Undecided(Undecided::WarmingUp {
-                    left: (*ready_at + self.warm_up).since(now),
+                    left: (*ready_at + self.warm_up(policy)).since(now),
                     requests_left: policy.warm_up_requests.saturating_sub(*requests),
                 });
             }

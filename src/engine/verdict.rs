@@ -237,6 +237,14 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// What was passed, of a degraded one.
+    pub const fn breach(&self) -> Option<&Breach> {
+        match self {
+            Self::Degraded { breach, .. } => Some(breach),
+            Self::NotJudgeable(_) | Self::Undecided(_) | Self::Healthy => None,
+        }
+    }
+
     /// The verdict's name: `healthy`, `degraded`, `undecided` or `not_judgeable`.
     pub const fn label(&self) -> &'static str {
         match self {
@@ -283,13 +291,24 @@ pub struct StreamEvidence {
 }
 
 impl StreamEvidence {
+    /// The stream by its name, with its route: `route_errors GET /x`.
+    pub fn label(&self) -> String {
+        let name = self.name.label();
+        self.route.as_ref().map_or_else(|| name.to_owned(), |route| format!("{name} {route}"))
+    }
+
     /// How far the evidence has come, from 0 (none) to 1 (both limits reached): the lesser of both levels. Without a single
     /// bad event it is 0: the sum over all onsets grows a little by time alone.
     pub fn progress(&self) -> f64 {
         if self.bad == 0 {
             return 0.0;
         }
-        let share = |value: f64, limit: f64| (value.max(0.0) / limit).clamp(0.0, 1.0);
-        share(self.ln_requests, self.ln_requests_limit).min(share(self.ln_ticks, self.ln_ticks_limit))
+        progress((self.ln_requests, self.ln_requests_limit), (self.ln_ticks, self.ln_ticks_limit))
     }
+}
+
+/// How far two logarithms have come towards their limits, from 0 (none) to 1 (both reached): the lesser of both.
+pub(crate) fn progress(requests: (f64, f64), ticks: (f64, f64)) -> f64 {
+    let share = |(value, limit): (f64, f64)| (value.max(0.0) / limit).clamp(0.0, 1.0);
+    share(requests).min(share(ticks))
 }

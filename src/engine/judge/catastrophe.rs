@@ -32,7 +32,7 @@ pub(crate) struct Known {
     pub(crate) is_clumped: bool,
 }
 
-/// What the rule remembers: the last few ticks, at most `catastrophe_ticks`.
+/// What the rule remembers: the last few ticks, `catastrophe_ticks` of them or one more.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Catastrophe {
     recent: VecDeque<(Counts, Option<Counts>)>,
@@ -79,11 +79,7 @@ impl Catastrophe {
 
     /// What the stable release did in these ticks; `None` where none runs, or nobody asks it anything.
     fn beside(&self) -> Option<Counts> {
-        let all = self.recent.iter().filter_map(|(_, control)| *control);
-        let sum = all.reduce(|mut sum, counts| {
-            sum.add(&counts);
-            sum
-        })?;
+        let sum: Counts = self.recent.iter().filter_map(|(_, control)| control.as_ref()).sum();
         (!sum.is_empty()).then_some(sum)
     }
 
@@ -158,12 +154,8 @@ impl ByReplica {
     fn fires_without(&self, replica: &Arc<str>, known: Known, policy: &Policy) -> bool {
         let mut rule = Catastrophe::default();
         let arms = self.0.iter().map(|parts| {
-            let rest = parts.iter().filter(|(other, _)| other != replica);
-            let sum = rest.fold(Counts::default(), |mut sum, (_, counts)| {
-                sum.add(counts);
-                sum
-            });
-            rule.observe(Some(sum), None, known, policy)
+            let rest = parts.iter().filter(|(other, _)| other != replica).map(|(_, counts)| counts);
+            rule.observe(Some(rest.sum()), None, known, policy)
         });
         arms.last().flatten().is_some()
     }

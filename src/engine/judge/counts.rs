@@ -1,5 +1,7 @@
 //! What the streams need of a tick, as plain counts: cheap to add over replicas and to take away from a sum.
 
+use std::iter::Sum;
+
 use crate::engine::tick::Tick;
 use crate::engine::window::WATCHED_STATUSES;
 
@@ -54,7 +56,7 @@ impl Counts {
         }
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
+    fn add(&mut self, other: &Self) {
         self.join(other, u64::saturating_add);
     }
 
@@ -91,5 +93,14 @@ impl Counts {
     /// Whether anything in it is evidence.
     pub(crate) const fn is_empty(&self) -> bool {
         self.judged == 0 && self.timed == 0 && self.waiting == 0 && self.arrived == 0
+    }
+}
+
+impl<'a> Sum<&'a Self> for Counts {
+    fn sum<I: Iterator<Item = &'a Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, counts| {
+            sum.add(counts);
+            sum
+        })
     }
 }

@@ -122,9 +122,12 @@ impl Dependencies {
 impl Dependency {
     fn new(probe: &ProbeBaseline, usual_judged: f64, policy: &Policy) -> Self {
         let asked = probe.ok + probe.failed;
-        // Without a history one failure in twenty is allowed for.
-        let usual = if asked == 0 { 0.0 } else { binomial::upper_limit(asked, probe.failed, MISS) };
-        let usual = if asked < ANSWERS_MIN { probe.failed as f64 / asked.max(1) as f64 } else { usual };
+        // A short history says little of rare failures: they are not allowed for because it could not exclude them.
+        let usual = if asked < ANSWERS_MIN {
+            probe.failed as f64 / asked.max(1) as f64
+        } else {
+            binomial::upper_limit(asked, probe.failed, MISS)
+        };
         let answers = probe.latencies.count();
         let rank = binomial::quantile_upper_rank(answers, 0.95, MISS).filter(|_| answers >= ANSWERS_MIN);
         let upper = rank.and_then(|rank| probe.latencies.quantile(rank as f64 / answers as f64));

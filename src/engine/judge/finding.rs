@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::judge::rest::{Blame, Part};
-use crate::engine::judge::stream::{Limits, Share, Stream};
+use crate::engine::judge::stream::{Share, Stream};
 use crate::engine::judge::{ERRORS_SHARE, Judge};
 use crate::engine::policy::Policy;
 use crate::engine::verdict::{Breach, StreamName};
@@ -106,15 +106,14 @@ impl Judge {
 
     /// How far the streams of all replicas but one have come, from 0 to 1.
     fn rest_progress(&self, errors: &Stream, slow: &[Stream], policy: &Policy) -> f64 {
-        let progress = |(requests, ticks): (f64, f64), limits: Limits| {
-            (requests / limits.requests).min(ticks / limits.ticks).clamp(0.0, 1.0)
-        };
-        let of_errors = (errors.ln_requests(self.horizon), errors.ln_ticks(self.horizon));
-        let of_errors = progress(of_errors, self.limits(policy, ERRORS_SHARE));
+        let of_errors = errors.ln_requests(self.horizon);
+        let limits = self.limits(policy, ERRORS_SHARE);
+        let of_errors = limits.progress(of_errors, errors.ln_ticks(self.horizon));
         if slow.is_empty() {
             return of_errors;
         }
-        of_errors.max(progress(self.ln_latency(self.at_places(slow)), self.latency_limits(policy)))
+        let (requests, ticks) = self.ln_latency(self.at_places(slow));
+        of_errors.max(self.latency_limits(policy).progress(requests, ticks))
     }
 
     fn find_routes(&self, policy: &Policy) -> Finding {
@@ -123,7 +122,7 @@ impl Judge {
             let null = stream.null();
             let breach = Breach::Route { stream: null.name, route: null.route.clone().unwrap_or_default() };
             let own = self.shared(stream).unwrap_or_else(|| {
-                let blame = self.rests.blame_share(null.p0, |part: &Part| share.of(part));
+                let blame = self.rests.blame_share(null.p0, |part: &Part| share.of(&part.routes));
                 Finding::from_blame(breach, blame)
             });
             found = found.or(|| own);

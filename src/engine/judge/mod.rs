@@ -37,7 +37,7 @@ use crate::engine::judge::detector::ln_add;
 use crate::engine::judge::null::Season;
 use crate::engine::judge::rest::{Part, Rests};
 use crate::engine::judge::routes::Routes;
-use crate::engine::judge::stream::{Horizon, Limits, Sample, Share, Stream};
+use crate::engine::judge::stream::{Horizon, Limits, Null, Sample, Share, Stream};
 use crate::engine::judge::usage::Meters;
 use crate::engine::policy::Policy;
 use crate::engine::tick::{Round, TICK, Tick};
@@ -92,7 +92,7 @@ pub(crate) struct Judge {
     crashes: Stream,
     meters: Meters,
     rests: Rests,
-    marks: Marks,
+    usual_marks: Marks,
     season: Option<Season>,
     horizon: Horizon,
     /// Ticks weighed.
@@ -100,6 +100,8 @@ pub(crate) struct Judge {
     /// Good ticks in a row; a tick without evidence changes nothing.
     good_ticks: u32,
     last_requests: u64,
+    /// How long the baseline's release took to become warm.
+    warm_up: Duration,
     /// Ticks seen, with or without a request.
     wall_ticks: f64,
 }
@@ -118,11 +120,14 @@ impl Judge {
             .collect();
         let statuses = null::statuses(baseline, &JUDGED_STATUSES, policy);
         let ticks = (policy.watch.as_secs_f64() / TICK.as_secs_f64()).max(1.0);
+        let errors = Stream::new(null::errors(baseline, policy));
+        let whole: Vec<&Null> =
+            [&errors].into_iter().chain(latencies.iter().map(|(_, s)| s)).map(Stream::null).collect();
         Ok(Self {
-            errors: Stream::new(null::errors(baseline, policy)),
-            marks: marks(&latencies, policy),
+            routes: Routes::new(baseline, &whole, policy),
+            errors,
+            usual_marks: marks(&latencies, policy),
             latencies,
-            routes: Routes::new(baseline, policy),
             statuses: statuses.into_iter().map(|(at, null)| (at, Stream::new(null))).collect(),
             crashes: Stream::new(null::crashes(baseline, policy)),
             meters: Meters::new(baseline, policy),
@@ -132,6 +137,7 @@ impl Judge {
             ticks: 0.0,
             good_ticks: 0,
             last_requests: 0,
+            warm_up: null::warm_up(baseline),
             wall_ticks: 0.0,
             baseline: baseline.clone(),
         })
@@ -143,15 +149,14 @@ impl Judge {
     }
 
     /// How long the baseline's release took to become warm.
-    pub(crate) fn learnt_warm_up(&self) -> Duration {
-        null::warm_up(&self.baseline)
+    pub(crate) const fn learnt_warm_up(&self) -> Duration {
+        self.warm_up
     }
 
     /// Weighs one round, `age` after the app became ready. `pooled` is all its replicas together.
     pub(crate) fn weigh(&mut self, now: Time, age: Duration, round: &Round, pooled: &Tick, policy: &Policy) {
         self.enter_season(now, age, policy);
-        let season = self.season.as_ref().map_or((self.marks, None), |s| (s.marks, s.errors_p0));
-        let (marks, errors_p0) = season;
+        let (marks, errors_p0) = (self.marks(), self.season.as_ref().and_then(|season| season.errors_p0));
         let live = round.candidate.iter().filter(|(_, tick)| !tick.stalled);
         let parts: Vec<Part> = live
             .map(|(replica, tick)| Part {
@@ -162,10 +167,7 @@ impl Judge {
                 is_hungry: self.meters.is_hungry(tick),
             })
             .collect();
-        let sum = parts.iter().fold(Counts::default(), |mut sum, part| {
-            sum.add(&part.counts);
-            sum
-        });
+        let sum: Counts = parts.iter().map(|part| &part.counts).sum();
         let control = round.control.as_ref().filter(|tick| !tick.stalled);
         let beside = control.map(|tick| Counts::of(tick, &marks));
         let places: Vec<usize> = self.latencies.iter().map(|&(at, _)| at).collect();
@@ -213,8 +215,7 @@ impl Judge {
 
     /// Whether a stream that is in doubt had a bad tick, beside those of all requests.
     fn is_bad_aside(&self, policy: &Policy) -> bool {
-        let minor = self.minor_evidence(policy);
-        minor.iter().any(|(stream, evidence)| stream.was_bad() && evidence.progress() >= DOUBT)
+        self.minor(policy).any(|(stream, progress)| stream.was_bad() && progress >= DOUBT)
     }
 
     /// Weighs whether the app crashed in a tick; also while it starts and warms up.
@@ -243,13 +244,18 @@ impl Judge {
 
     fn enter_season(&mut self, now: Time, age: Duration, policy: &Policy) {
         if self.season.as_ref().is_none_or(|season| !season.is_at(age, now)) {
-            self.season = Some(Season::new(age, now, self.marks, &self.baseline, policy));
+            self.season = Some(Season::new(age, now, self.usual_marks, &self.baseline, policy));
         }
+    }
+
+    /// Where requests are slow, and hopeless, at the present age and hour.
+    fn marks(&self) -> Marks {
+        self.season.as_ref().map_or(self.usual_marks, |season| season.marks)
     }
 
     /// Counts a tick for the catastrophe rule, which is armed before anything else is.
     pub(crate) fn counts(&self, tick: &Tick, is_warm: bool) -> Counts {
-        let mut marks = self.season.as_ref().map_or(self.marks, |season| season.marks);
+        let mut marks = self.marks();
         if !is_warm {
             marks.hopeless = u64::MAX;
         }
@@ -280,14 +286,15 @@ impl Judge {
 
     /// How far the stream that has come farthest has come, from 0 to 1.
     pub(crate) fn doubt(&self, policy: &Policy) -> f64 {
-        let minor = self.minor_evidence(policy).into_iter().map(|(_, evidence)| evidence.progress());
-        minor.fold(self.main_doubt(policy), f64::max)
+        self.minor(policy).map(|(_, progress)| progress).fold(self.main_doubt(policy), f64::max)
     }
 
     /// The same of the streams of all requests.
     fn main_doubt(&self, policy: &Policy) -> f64 {
-        let main = self.main_evidence(policy).into_iter().map(|evidence| evidence.progress());
-        main.fold(self.latency_progress(policy), f64::max)
+        let errors = self.errors.progress(self.horizon, self.limits(policy, ERRORS_SHARE));
+        let limits = self.limits(policy, LATENCY_SHARE);
+        let latencies = self.latencies.iter().map(|(_, s)| s.progress(self.horizon, limits));
+        latencies.fold(errors.max(self.latency_progress(policy)), f64::max)
     }
 
     /// Whether every stream of all requests is well within its limits by the mirrored test.
@@ -315,8 +322,7 @@ impl Judge {
 
     /// The age from which an open request is slow by the strictest stream that there is.
     pub(crate) fn slow_mark_us(&self) -> Option<u64> {
-        let marks = self.season.as_ref().map_or(self.marks, |season| season.marks);
-        self.latencies.last().map(|&(at, _)| marks.slow[at])
+        self.latencies.last().map(|&(at, _)| self.marks().slow[at])
     }
 
     /// The health score, as documented in `docs/JUDGEMENT.md`: two to the power of minus how far the worst stream is beyond
@@ -325,14 +331,16 @@ impl Judge {
         let main = std::iter::once(&self.errors).chain(self.latencies.iter().map(|(_, s)| s));
         let excess = main.filter_map(Stream::excess).reduce(f64::max)?;
         // Of the many small streams chance makes one or another look bad at any time: they count when they are in doubt.
-        let minor = self.minor_evidence(policy).into_iter().filter(|(_, e)| e.progress() >= DOUBT);
+        let minor = self.minor(policy).filter(|(_, progress)| *progress >= DOUBT);
         let excess = minor.map(|(s, _)| s.excess().unwrap_or(1.0).max(1.0)).fold(excess, f64::max);
         Some(libm::exp2(-excess))
     }
 
     /// The evidence, stream by stream: all that concern all requests, then the routes that have come farthest.
     pub(crate) fn evidence(&self, policy: &Policy) -> Vec<StreamEvidence> {
-        let mut all = self.main_evidence(policy);
+        let mut all = vec![self.errors.evidence(self.horizon, self.limits(policy, ERRORS_SHARE))];
+        let limits = self.limits(policy, LATENCY_SHARE);
+        all.extend(self.latencies.iter().map(|(_, s)| s.evidence(self.horizon, limits)));
         let limits = self.statuses_limits(policy);
         all.extend(self.statuses.iter().map(|(_, s)| s.evidence(self.horizon, limits)));
         all.push(self.crashes.evidence_of_one_level(self.crashes_horizon(), self.crashes_limit(policy)));
@@ -341,25 +349,14 @@ impl Judge {
         all
     }
 
-    fn main_evidence(&self, policy: &Policy) -> Vec<StreamEvidence> {
-        let mut all = vec![self.errors.evidence(self.horizon, self.limits(policy, ERRORS_SHARE))];
-        let limits = self.limits(policy, LATENCY_SHARE);
-        all.extend(self.latencies.iter().map(|(_, s)| s.evidence(self.horizon, limits)));
-        all
-    }
-
-    /// The streams that do not concern all requests.
-    fn minor_evidence(&self, policy: &Policy) -> Vec<(&Stream, StreamEvidence)> {
-        let limits = self.statuses_limits(policy);
-        let statuses = self.statuses.iter().map(|(_, s)| (s, s.evidence(self.horizon, limits)));
-        let crashes = (
-            &self.crashes,
-            self.crashes.evidence_of_one_level(self.crashes_horizon(), self.crashes_limit(policy)),
-        );
-        let meters =
-            self.meters.streams().zip(self.meters.evidence(self.horizon, self.resources_limit(policy)));
-        let routes = self.routes.doubtful(self.horizon, self.routes_limits(policy));
-        statuses.chain([crashes]).chain(meters).chain(routes).collect()
+    /// The streams that do not concern all requests, and how far they have come.
+    fn minor(&self, policy: &Policy) -> impl Iterator<Item = (&Stream, f64)> {
+        let (horizon, limits) = (self.horizon, self.statuses_limits(policy));
+        let statuses = self.statuses.iter().map(move |(_, s)| (s, s.progress(horizon, limits)));
+        let crashes = self.crashes.progress_of_one_level(self.crashes_horizon(), self.crashes_limit(policy));
+        let meters = self.meters.progress(horizon, self.resources_limit(policy));
+        let routes = self.routes.doubtful(horizon, self.routes_limits(policy));
+        statuses.chain([(&self.crashes, crashes)]).chain(meters).chain(routes)
     }
 
     /// How far the latency streams together have come, from 0 to 1.
@@ -367,11 +364,8 @@ impl Judge {
         if self.latencies.is_empty() {
             return 0.0;
         }
-        let limits = self.latency_limits(policy);
-        let share = |value: f64, limit: f64| (value.max(0.0) / limit).clamp(0.0, 1.0);
-        let latencies = self.latencies.iter().map(|(at, s)| (*at, s));
-        let (requests, ticks) = self.ln_latency(latencies);
-        share(requests, limits.requests).min(share(ticks, limits.ticks))
+        let (requests, ticks) = self.ln_latency(self.latencies.iter().map(|(at, s)| (*at, s)));
+        self.latency_limits(policy).progress(requests, ticks)
     }
 
     /// ln of the weighted average over the latency streams that exist, at both levels.
@@ -408,7 +402,7 @@ impl Judge {
     fn ln_limit_at(&self, horizon: Horizon, policy: &Policy, share: f64) -> f64 {
         match horizon {
             Horizon::Watch { .. } => -log(policy.false_alarms * share),
-            Horizon::After => log(policy.false_alarm_interval.as_secs_f64() / TICK.as_secs_f64() / share),
+            Horizon::After => log(policy.false_alarm_ticks() / share),
         }
     }
 

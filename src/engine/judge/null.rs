@@ -103,25 +103,25 @@ pub(crate) fn latency(at: usize, baseline: &Baseline, policy: &Policy) -> Option
 }
 
 /// The routes that can be judged by themselves: errors, median, 95th percentile of each, as far as there is enough of it.
-pub(crate) fn routes(baseline: &Baseline, policy: &Policy) -> Vec<(Arc<str>, Vec<Null>)> {
+/// `whole` are those of all requests.
+pub(crate) fn routes(baseline: &Baseline, whole: &[&Null], policy: &Policy) -> Vec<(Arc<str>, Vec<Null>)> {
     if !policy.judge_routes {
         return Vec::new();
     }
     let judged = baseline.routes.iter().filter(|route| route.judged >= ROUTE_REQUESTS_MIN);
     // Limits are missed the less often the more of them there are.
     let miss = 1.0 / judged.clone().count().max(1) as f64;
-    let whole = [Some(errors(baseline, policy)), latency(0, baseline, policy), latency(2, baseline, policy)];
     let nulls = judged.map(|route| {
         let nulls = route_nulls(route, miss, policy).into_iter();
-        (route.route.clone(), nulls.map(|null| as_bursty_as(null, &whole)).collect())
+        (route.route.clone(), nulls.map(|null| as_bursty_as(null, whole)).collect())
     });
     nulls.collect()
 }
 
 /// A burst of the whole service is one of each route.
-fn as_bursty_as(null: Null, whole: &[Option<Null>]) -> Null {
-    let same_kind = |of: &&Null| of.name.quantile() == null.name.quantile();
-    let Some(whole) = whole.iter().flatten().find(same_kind) else { return null };
+fn as_bursty_as(null: Null, whole: &[&Null]) -> Null {
+    let same_kind = |of: &&&Null| of.name.quantile() == null.name.quantile();
+    let Some(whole) = whole.iter().find(same_kind) else { return null };
     Null {
         usual_ticks: null.usual_ticks.max(whole.usual_ticks),
         is_clumped: null.is_clumped || whole.is_clumped,

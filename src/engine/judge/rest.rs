@@ -78,20 +78,18 @@ impl Rests {
         ratio: f64,
         matters: bool,
     ) {
-        if !self.rests.is_empty() {
-            for rest in &mut self.rests {
-                let own = parts.iter().find(|part| part.replica == rest.without);
-                rest.unseen = if own.is_some() { 0 } else { rest.unseen + 1 };
-                rest.crashes += own.map_or(0, |part| part.crashes);
-                let counts = own.map_or(*pooled, |part| pooled.without(&part.counts));
-                let (sample, slow) = samples(&counts);
-                rest.errors.weigh(&sample, ratio);
-                for (stream, sample) in rest.latencies.iter_mut().zip(&slow) {
-                    stream.weigh(sample, ratio);
-                }
+        for rest in &mut self.rests {
+            let own = parts.iter().find(|part| part.replica == rest.without);
+            rest.unseen = if own.is_some() { 0 } else { rest.unseen + 1 };
+            rest.crashes += own.map_or(0, |part| part.crashes);
+            let counts = own.map_or(*pooled, |part| pooled.without(&part.counts));
+            let (sample, slow) = samples(&counts);
+            rest.errors.weigh(&sample, ratio);
+            for (stream, sample) in rest.latencies.iter_mut().zip(&slow) {
+                stream.weigh(sample, ratio);
             }
-            self.rests.retain(|rest| matters || rest.unseen < FORGET_AFTER);
         }
+        self.rests.retain(|rest| matters || rest.unseen < FORGET_AFTER);
         if self.recent.len() == RECENT_TICKS {
             self.recent.pop_front();
         }
@@ -142,9 +140,7 @@ impl Rests {
         }
         let shares = self.rests.iter().map(|rest| {
             let parts = self.recent.iter().flatten();
-            let others = parts.filter(|part| part.replica != rest.without);
-            let sum = others.map(&of).fold(Share::default(), |a, b| Share { n: a.n + b.n, k: a.k + b.k });
-            (rest, sum)
+            (rest, parts.filter(|part| part.replica != rest.without).map(&of).sum())
         });
         let share = |s: &Share| s.k as f64 / s.n.max(1) as f64;
         let by_share = |(a, sa): &(&Rest, Share), (b, sb): &(&Rest, Share)| {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::engine::baseline::Baseline;
 use crate::engine::judge::null;
 use crate::engine::judge::rest::{Part, RouteCounts};
-use crate::engine::judge::stream::{Horizon, Limits, Sample, Share, Stream};
+use crate::engine::judge::stream::{Horizon, Limits, Null, Sample, Share, Stream};
 use crate::engine::policy::Policy;
 use crate::engine::tick::Tick;
 use crate::engine::verdict::{StreamEvidence, StreamName};
@@ -32,8 +32,9 @@ struct Route {
 pub(crate) struct Routes(Vec<Route>);
 
 impl Routes {
-    pub(crate) fn new(baseline: &Baseline, policy: &Policy) -> Self {
-        let routes = null::routes(baseline, policy).into_iter().filter_map(|(name, nulls)| {
+    /// `whole` are the streams of all requests, which the routes share their bursts with.
+    pub(crate) fn new(baseline: &Baseline, whole: &[&Null], policy: &Policy) -> Self {
+        let routes = null::routes(baseline, whole, policy).into_iter().filter_map(|(name, nulls)| {
             let mut nulls = nulls.into_iter();
             let errors = Stream::new(nulls.next()?);
             let mut marks = [u64::MAX; 2];
@@ -73,22 +74,15 @@ impl Routes {
     pub(crate) fn weigh(&mut self, parts: &[Part], control: Option<&Tick>, ratio: f64) {
         let beside = control.map(|tick| self.count(tick));
         for (at, route) in self.0.iter_mut().enumerate() {
-            let control = beside.as_ref().map(|counts| counts[at]);
-            let errors = |c: &RouteCounts| Share { n: c.judged.into(), k: c.failed.into() };
-            let all = |of: &dyn Fn(&RouteCounts) -> Share| {
-                parts
-                    .iter()
-                    .map(|part| of(&part.routes[at]))
-                    .fold(Share::default(), |a, b| Share { n: a.n + b.n, k: a.k + b.k })
+            let sample = |slow: Option<usize>| {
+                let share = RouteShare { at, slow };
+                let of = parts.iter().map(|part| share.of(&part.routes)).sum();
+                let control = beside.as_ref().map(|counts| share.of(counts));
+                Sample { of, control, ..Sample::default() }
             };
-            let of = all(&errors);
-            let control_errors = control.as_ref().map(errors);
-            route.errors.weigh(&Sample { of, control: control_errors, ..Sample::default() }, ratio);
+            route.errors.weigh(&sample(None), ratio);
             for (place, stream) in &mut route.latencies {
-                let slow = |c: &RouteCounts| Share { n: c.timed.into(), k: c.slow[*place].into() };
-                let sample =
-                    Sample { of: all(&slow), control: control.as_ref().map(slow), ..Sample::default() };
-                stream.weigh(&sample, ratio);
+                stream.weigh(&sample(Some(*place)), ratio);
             }
         }
     }
@@ -118,14 +112,14 @@ impl Routes {
         })
     }
 
-    /// Those in which at least one level has come some way.
+    /// Those in which at least one level has come some way, and how far they have come.
     pub(crate) fn doubtful(
         &self,
         horizon: Horizon,
         limits: (Limits, Limits),
-    ) -> impl Iterator<Item = (&Stream, StreamEvidence)> {
+    ) -> impl Iterator<Item = (&Stream, f64)> {
         let all = self.all(limits).filter(move |(s, _)| s.may_have_come(LN_DOUBTFUL));
-        all.map(move |(stream, limits)| (stream, stream.evidence(horizon, limits)))
+        all.map(move |(stream, limits)| (stream, stream.progress(horizon, limits)))
     }
 
     /// The streams that have come farthest.
@@ -150,8 +144,9 @@ pub(crate) struct RouteShare {
 }
 
 impl RouteShare {
-    pub(crate) fn of(self, part: &Part) -> Share {
-        let Some(counts) = part.routes.get(self.at) else { return Share::default() };
+    /// Of one replica's counts, in the order of the routes.
+    pub(crate) fn of(self, routes: &[RouteCounts]) -> Share {
+        let Some(counts) = routes.get(self.at) else { return Share::default() };
         match self.slow {
             None => Share { n: counts.judged.into(), k: counts.failed.into() },
             Some(place) => Share { n: counts.timed.into(), k: counts.slow[place].into() },

@@ -15,11 +15,12 @@
 //! Malek, "Anytime-valid inference for multinomial count data", 2022). What hurts both alike can never answer yes.
 
 use std::collections::VecDeque;
+use std::iter::Sum;
 use std::sync::Arc;
 
 use crate::engine::judge::binomial;
 use crate::engine::judge::detector::{Detector, ln_below};
-use crate::engine::verdict::{StreamEvidence, StreamName, Unit};
+use crate::engine::verdict::{StreamEvidence, StreamName, Unit, progress};
 
 /// Ticks in the recent past that figures for people are taken from: one minute.
 const RECENT_TICKS: usize = 12;
@@ -71,7 +72,7 @@ pub(crate) struct Null {
     pub(crate) usual: f64,
     /// The share of bad ticks that the baseline itself shows, with its uncertainty.
     pub(crate) usual_ticks: f64,
-    /// The baseline's bad requests come in bursts: a tick is no independent witness, and one more has to agree.
+    /// The baseline's bad requests come in bursts: a tick is no independent witness, and more have to agree.
     pub(crate) is_clumped: bool,
 }
 
@@ -146,11 +147,24 @@ pub(crate) struct Limits {
     pub(crate) ticks: f64,
 }
 
+impl Limits {
+    /// How far evidence has come, from 0 to 1: the lesser of both levels.
+    pub(crate) fn progress(self, ln_requests: f64, ln_ticks: f64) -> f64 {
+        progress((ln_requests, self.requests), (ln_ticks, self.ticks))
+    }
+}
+
 /// Bad events among all events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Share {
     pub(crate) n: u64,
     pub(crate) k: u64,
+}
+
+impl Sum for Share {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |a, b| Self { n: a.n + b.n, k: a.k + b.k })
+    }
 }
 
 /// A stream's part of a tick.
@@ -296,7 +310,7 @@ impl Stream {
         horizon.ln(&self.by_tick, START_TICKS)
     }
 
-    /// What the tick level needs beyond the limit: where errors come in bursts, the trouble must persist a tick longer.
+    /// What the tick level needs beyond the limit: where errors come in bursts, the trouble must persist longer.
     pub(crate) fn ticks_surcharge(&self) -> f64 {
         if self.null.is_clumped { LN_CLUMPED } else { 0.0 }
     }
@@ -367,11 +381,7 @@ impl Stream {
     }
 
     fn sum(&self, ticks: usize) -> Share {
-        self.recent
-            .iter()
-            .rev()
-            .take(ticks)
-            .fold(Share::default(), |sum, seen| Share { n: sum.n + seen.of.n, k: sum.k + seen.of.k })
+        self.recent.iter().rev().take(ticks).map(|seen| seen.of).sum()
     }
 
     /// Events of the last five minutes.
@@ -387,6 +397,22 @@ impl Stream {
         let share = (k as f64 + SCORE_PRIOR * usual) / (n as f64 + SCORE_PRIOR);
         let room = (self.null.p0 - usual).max(0.05 * self.null.p0).max(1e-6);
         (n > 0).then(|| ((share - usual) / room).max(0.0))
+    }
+
+    /// How far the stream has come, from 0 to 1: what its evidence says, without the figures for people.
+    pub(crate) fn progress(&self, horizon: Horizon, limits: Limits) -> f64 {
+        let limits = Limits { ticks: limits.ticks + self.ticks_surcharge(), ..limits };
+        if self.total.k == 0 {
+            0.0
+        } else {
+            limits.progress(self.ln_requests(horizon), self.ln_ticks(horizon))
+        }
+    }
+
+    /// The same of a stream of one level.
+    pub(crate) fn progress_of_one_level(&self, horizon: Horizon, ln_limit: f64) -> f64 {
+        let ln = self.ln_requests(horizon);
+        if self.total.k == 0 { 0.0 } else { Limits { requests: ln_limit, ticks: ln_limit }.progress(ln, ln) }
     }
 
     /// The evidence of a stream whose events are ticks or minutes themselves: one level is both.

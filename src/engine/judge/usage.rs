@@ -154,8 +154,10 @@ impl Meters {
         Some(passed.kind.name())
     }
 
-    pub(crate) fn streams(&self) -> impl Iterator<Item = &Stream> {
-        self.meters.iter().map(|meter| &meter.stream)
+    /// The streams, and how far they have come.
+    pub(crate) fn progress(&self, horizon: Horizon, ln_limit: f64) -> impl Iterator<Item = (&Stream, f64)> {
+        let streams = self.meters.iter().map(|meter| &meter.stream);
+        streams.map(move |stream| (stream, stream.progress_of_one_level(horizon, ln_limit)))
     }
 
     pub(crate) fn evidence(&self, horizon: Horizon, ln_limit: f64) -> impl Iterator<Item = StreamEvidence> {

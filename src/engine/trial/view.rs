@@ -82,7 +82,7 @@ impl Trial {
         let ready_at = self.ready_at()?;
         Some(WatchView {
             ready_at,
-            ends_at: now.max(ready_at + self.warm_up) + policy.watch.saturating_sub(self.judged_for),
+            ends_at: now.max(ready_at + self.warm_up(policy)) + policy.watch.saturating_sub(self.judged_for),
             judged_for: self.judged_for,
             judged_requests: self.judged_requests,
             passed: self.passed,
