@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::probes::Probes;
 use crate::engine::policy::Policy;
 use crate::engine::route::Pattern;
 
@@ -27,6 +28,12 @@ pub struct Config {
     pub store: Store,
     /// The admin port.
     pub admin: Admin,
+    /// The health pages.
+    pub health: Health,
+    /// What the agent asks of others.
+    pub probes: Probes,
+    /// What of the host's state is called degraded.
+    pub host: Host,
     /// Logs.
     pub log: Log,
 }
@@ -206,6 +213,30 @@ pub struct Admin {
     pub token: Option<Secret>,
 }
 
+/// The health pages.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Health {
+    /// Whether everybody is told the checks' details; otherwise who has the token, and whoever asks on the admin port.
+    pub public_details: bool,
+    /// The deep page asks anew what was not asked for longer than this.
+    pub max_age: Duration,
+    /// Whether the public port, too, answers `/api/live`, `/api/ready` and `/api/version` in the app's place.
+    pub status_paths: bool,
+}
+
+/// What of the host's state is called degraded. Shares from 0 to 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Host {
+    /// Memory in use, of the container's limit.
+    pub memory_max: f64,
+    /// Space in use, of the data directory's file system.
+    pub disk_max: f64,
+    /// Descriptors in use by one process, of its limit.
+    pub descriptors_max: f64,
+    /// Time in which the container was kept from the processor by its quota.
+    pub throttled_max: f64,
+}
+
 /// How logs are written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Log {
@@ -223,6 +254,11 @@ impl Secret {
     /// Takes a secret in.
     pub fn new(text: String) -> Self {
         Self(text)
+    }
+
+    /// The secret itself, for the moment of handing it to whoever needs it. What prints, logs or keeps it is a fault.
+    pub fn expose(&self) -> &str {
+        &self.0
     }
 
     /// Whether `other` is the same secret, in time that does not depend on where they differ.

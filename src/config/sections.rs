@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::config::environment::Surroundings;
 use crate::config::options::{
-    Admin, App, Config, Listen, Log, Platform, Proxy, Reach, Restart, Service, Store,
+    Admin, App, Config, Health, Host, Listen, Log, Platform, Proxy, Reach, Restart, Service, Store,
 };
+use crate::config::probes::Probes;
 use crate::config::reader::Reader;
 use crate::config::units::{self, NAME_LEN_MAX, Wrong};
 use crate::config::value::{Origin, Value};
@@ -25,6 +26,8 @@ const RECORDS_MAX: u64 = 10_000;
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long a call or a command of the platform may take by default.
 const PLATFORM_TIMEOUT: Duration = Duration::from_secs(60);
+/// How old an answer may be that the deep health page still tells.
+const HEALTH_MAX_AGE: Duration = Duration::from_secs(1);
 /// Workers that are started by themselves at most.
 const WORKERS_BY_CPU_MAX: usize = 4;
 
@@ -40,6 +43,9 @@ pub(super) fn read(reader: &mut Reader, surroundings: &Surroundings) -> Config {
         platform: platform(reader),
         store: store(reader),
         admin: Admin { token: surroundings.token.clone() },
+        health: health(reader),
+        probes: Probes::default(),
+        host: host(reader),
         log: log(reader),
     }
 }
@@ -248,6 +254,23 @@ fn store(reader: &mut Reader) -> Store {
         dir_is_explicit: reader.origin("store.dir").is_explicit(),
         evidence_max: reader.count("store.evidence_max", EVIDENCE_MAX, 100, 10_000_000),
         records_max: reader.count("store.records_max", RECORDS_MAX, 100, 1_000_000),
+    }
+}
+
+fn health(reader: &mut Reader) -> Health {
+    Health {
+        public_details: reader.choice("health.details", &[("private", false), ("public", true)]),
+        max_age: reader.duration("health.max_age", HEALTH_MAX_AGE, "100ms", "1m"),
+        status_paths: reader.truth("health.status_paths", false),
+    }
+}
+
+fn host(reader: &mut Reader) -> Host {
+    Host {
+        memory_max: reader.share("host.memory_max", 0.95, 0.01, 1.0),
+        disk_max: reader.share("host.disk_max", 0.95, 0.01, 1.0),
+        descriptors_max: reader.share("host.descriptors_max", 0.9, 0.01, 1.0),
+        throttled_max: reader.share("host.throttled_max", 0.25, 0.01, 1.0),
     }
 }
 

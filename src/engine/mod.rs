@@ -10,6 +10,7 @@ pub mod baseline;
 mod beginning;
 mod decide;
 pub mod diagnosis;
+pub mod health;
 pub mod history;
 pub mod judge;
 pub mod memory;

@@ -1,0 +1,314 @@
+//! One probe's task: when it asks, for how long, and what is made of the answer.
+//!
+//! Rounds never overlap: the task asks, waits for the answer or the limit, and only then asks again. Whoever wants to know
+//! sooner than the interval wakes it, and all who do so while a round is under way share that round.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::clock::Clock;
+use crate::config::probes as options;
+use crate::engine::health::{Found, Health, HealthChange, Point, ProbeState, Round, Standing, Thresholds};
+use crate::engine::tick::ProbeTick;
+use crate::engine::window::{Latencies, Spread};
+use crate::prober::probe::{FACTS_MAX, Failure, Probe, Reply, cut};
+use crate::prober::pulse::Pulse;
+
+/// The pause between two rounds at least, also when somebody wants to know: what is down is not hammered.
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+/// Rounds that a probe remembers: an hour at the default interval.
+const HISTORY_MAX: usize = 720;
+/// The first rounds are spread over this time, so that a start does not ask everybody at once.
+const FIRST_WITHIN: Duration = Duration::from_millis(500);
+/// An interval is drawn from this range around the configured one, so that replicas do not ask in step.
+const JITTER: std::ops::Range<f64> = 0.9..1.1;
+
+/// What is known of one probe, by whoever asks.
+pub(super) struct Seat {
+    /// Asks for a round now.
+    wanted: Notify,
+    state: watch::Sender<Arc<ProbeState>>,
+    books: Mutex<Books>,
+}
+
+struct Books {
+    history: VecDeque<Point>,
+    /// Since the last window was sealed.
+    tick: ProbeTick,
+}
+
+impl Seat {
+    pub(super) fn new(options: &options::Probe, clock: Clock) -> Self {
+        let name: Arc<str> = options.name.as_str().into();
+        let source = match &options.why {
+            options::Why::Found(variable) => (*variable).into(),
+            options::Why::Configured(origin) => origin.to_string().into(),
+        };
+        let state = ProbeState {
+            name: Arc::clone(&name),
+            kind: options.ask.kind(),
+            target: options.target.as_str().into(),
+            source,
+            critical: options.critical,
+            interval: options.interval,
+            health: Health::Unknown,
+            since: clock.now(),
+            failed_in_a_row: 0,
+            last: None,
+            rounds: [0; 4],
+            answers: Spread::default(),
+        };
+        let books = Books { history: VecDeque::new(), tick: ProbeTick { name, ..ProbeTick::default() } };
+        Self { wanted: Notify::new(), state: watch::Sender::new(Arc::new(state)), books: Mutex::new(books) }
+    }
+
+    /// What is known now.
+    pub(super) fn state(&self) -> Arc<ProbeState> {
+        Arc::clone(&self.state.borrow())
+    }
+
+    pub(super) fn history(&self) -> Vec<Point> {
+        self.books().history.iter().copied().collect()
+    }
+
+    /// What was found since the last call; `None` where nothing was asked.
+    pub(super) fn take(&self) -> Option<ProbeTick> {
+        let mut books = self.books();
+        let empty = ProbeTick { name: Arc::clone(&books.tick.name), ..ProbeTick::default() };
+        let taken = std::mem::replace(&mut books.tick, empty);
+        (taken.ok + taken.failed > 0).then_some(taken)
+    }
+
+    /// What is known when it is no older than `max_age`, and confirmed where it is bad; rounds are asked for until then.
+    pub(super) async fn fresh(&self, clock: Clock, max_age: Duration) -> Arc<ProbeState> {
+        let mut changes = self.state.subscribe();
+        let asked_at = clock.now();
+        loop {
+            let state = Arc::clone(&changes.borrow_and_update());
+            let is_new = |round: &Round| asked_at.since(round.at) <= max_age;
+            let is_confirmed = state.failed_in_a_row == 0
+                || state.failed_in_a_row >= ProbeState::CONFIRMED
+                || state.health == Health::Failed;
+            if state.last.as_ref().is_some_and(is_new) && is_confirmed {
+                return state;
+            }
+            self.wanted.notify_one();
+            if changes.changed().await.is_err() {
+                return state;
+            }
+        }
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks one dependency, for as long as the agent lives.
+pub(super) struct Runner {
+    pub(super) probe: Box<dyn Probe>,
+    pub(super) options: options::Probe,
+    pub(super) seat: Arc<Seat>,
+    pub(super) clock: Clock,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) changes: mpsc::Sender<HealthChange>,
+    pub(super) shutdown: CancellationToken,
+}
+
+impl Runner {
+    pub(super) async fn run(mut self) {
+        let thresholds =
+            Thresholds { failure: self.options.failure_threshold, success: self.options.success_threshold };
+        let mut standing = Standing::new(self.clock.now(), thresholds);
+        let mut pause = FIRST_WITHIN.min(self.options.interval).mul_f64(fastrand::f64());
+        loop {
+            tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => break,
+                () = self.seat.wanted.notified() => tokio::time::sleep(PAUSE_MIN.min(pause)).await,
+                () = tokio::time::sleep(pause) => {}
+            }
+            let shutdown = self.shutdown.clone();
+            let answered = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                answered = self.round() => answered,
+            };
+            self.note(&mut standing, answered);
+            let share = JITTER.start + (JITTER.end - JITTER.start) * fastrand::f64();
+            pause = self.options.interval.mul_f64(share);
+        }
+    }
+
+    /// One round within its time.
+    async fn round(&mut self) -> Answered {
+        let began = self.clock.instant();
+        let limit = self.options.timeout;
+        let asked = tokio::time::timeout(limit, self.probe.ask()).await;
+        let took = self.clock.instant().duration_since(began);
+        let stalled = self.pulse.worst_within(took);
+        let what = match asked {
+            Ok(what) => what,
+            Err(_elapsed) => {
+                let text = format!(
+                    "{} did not come within {}",
+                    self.probe.stage(),
+                    humantime::format_duration(limit)
+                );
+                self.probe.give_up();
+                Err(Failure::Down(text))
+            }
+        };
+        // Where the agent itself was late, what it took for silence may have been its own.
+        let what = match what {
+            Err(Failure::Down(text)) if stalled > limit / 4 => {
+                let late = humantime::format_duration(Duration::from_millis(stalled.as_millis() as u64));
+                Err(Failure::Unable(format!("the agent itself was stalled for {late}, so this says nothing: {text}")))
+            }
+            what => what,
+        };
+        Answered { what, took, stalled }
+    }
+
+    /// Makes what follows from a round known.
+    fn note(&self, standing: &mut Standing, answered: Answered) {
+        let now = self.clock.now();
+        let (round, load) = self.judge(answered);
+        let change = standing.see(now, round.found);
+        debug!(probe = %self.options.name, found = ?round.found, took_ms = round.took.as_millis() as u64, why = %round.why, "probed");
+        self.enter(&round, load);
+        let why = round.why.clone();
+        self.seat.state.send_modify(|state| {
+            let state = Arc::make_mut(state);
+            state.health = standing.health();
+            state.since = standing.since();
+            state.failed_in_a_row = standing.failed_in_a_row();
+            state.rounds[round.found as usize] += 1;
+            if let Some(latency) = round.latency {
+                state.answers.add(latency.as_micros() as u64);
+            }
+            state.last = Some(round);
+        });
+        let Some(change) = change else { return };
+        let told = HealthChange {
+            probe: self.options.name.as_str().into(),
+            critical: self.options.critical,
+            change,
+            why,
+        };
+        log_change(&told);
+        if self.changes.try_send(told).is_err() {
+            warn!(probe = %self.options.name, "a change of a dependency's health could not be recorded: the control plane does not listen");
+        }
+    }
+
+    /// A round from an answer, and the load that was told with it.
+    fn judge(&self, answered: Answered) -> (Round, Option<u64>) {
+        let Answered { what, took, stalled } = answered;
+        let at = self.clock.now();
+        let empty = Round {
+            at,
+            took,
+            found: Found::Unable,
+            latency: None,
+            phases: Vec::new(),
+            facts: Vec::new(),
+            why: String::new(),
+        };
+        match what {
+            Err(Failure::Unable(why)) => (Round { why: cut(&why), ..empty }, None),
+            Err(Failure::Down(why)) => (Round { found: Found::Failed, why: cut(&why), ..empty }, None),
+            Ok(Reply { latency, phases, mut facts, load, mut concerns }) => {
+                facts.truncate(FACTS_MAX);
+                let found = match self.slowness(latency, stalled) {
+                    None if concerns.is_empty() => Found::Well,
+                    None => Found::Impaired,
+                    Some((found, text)) => {
+                        concerns.insert(0, text);
+                        found
+                    }
+                };
+                let why = cut(&concerns.join("; "));
+                (Round { found, latency: Some(latency), phases, facts, why, ..empty }, load)
+            }
+        }
+    }
+
+    /// Whether an answer was slower than it may be. It is not held against the dependency where our own lateness may be the
+    /// reason.
+    fn slowness(&self, latency: Duration, stalled: Duration) -> Option<(Found, String)> {
+        let beyond = |limit: Option<Duration>| limit.filter(|limit| latency.saturating_sub(stalled) > *limit);
+        let text = |limit: Duration| {
+            format!("the answer took {} ms; {} is allowed", latency.as_millis(), humantime::format_duration(limit))
+        };
+        if let Some(limit) = beyond(self.options.failed_above) {
+            return Some((Found::Failed, text(limit)));
+        }
+        beyond(self.options.degraded_above).map(|limit| (Found::Impaired, text(limit)))
+    }
+
+    /// Writes a round into the history, and into what the next window holds.
+    fn enter(&self, round: &Round, load: Option<u64>) {
+        let latency_us = round.latency.map(|latency| latency.as_micros() as u64);
+        let mut books = self.seat.books();
+        if books.history.len() == HISTORY_MAX {
+            books.history.pop_front();
+        }
+        books.history.push_back(Point { at: round.at, found: round.found, latency_us });
+        let tick = &mut books.tick;
+        match round.found {
+            Found::Well | Found::Impaired => tick.ok += 1,
+            Found::Failed => tick.failed += 1,
+            Found::Unable => {}
+        }
+        if let Some(us) = latency_us.filter(|_| round.found != Found::Failed) {
+            tick.latencies.merge(&Latencies::new(vec![(us, 1)]));
+        }
+        if let Some(load) = load {
+            tick.load = Some(tick.load.unwrap_or(0).saturating_add(load));
+        }
+    }
+}
+
+struct Answered {
+    what: Result<Reply, Failure>,
+    took: Duration,
+    /// By how much the agent itself was late meanwhile.
+    stalled: Duration,
+}
+
+/// Says that a probe's task has ended by a fault of ours, so that nobody waits for it and nothing is claimed.
+pub(super) fn give_up(seat: &Seat, clock: Clock, why: &str) {
+    error!(probe = %seat.state().name, %why, "a probe failed by a fault of the agent's, and is not asked any more until the next start");
+    seat.state.send_modify(|state| {
+        let state = Arc::make_mut(state);
+        state.health = Health::Unknown;
+        state.since = clock.now();
+        state.failed_in_a_row = 0;
+        state.last = Some(Round {
+            at: clock.now(),
+            took: Duration::ZERO,
+            found: Found::Unable,
+            latency: None,
+            phases: Vec::new(),
+            facts: Vec::new(),
+            why: "the probe itself failed, which is a fault of the agent's; its log has more".to_owned(),
+        });
+    });
+}
+
+fn log_change(told: &HealthChange) {
+    let HealthChange { probe, critical, change, why } = told;
+    let (event, from, to) = (told.event(), change.from.label(), change.to.label());
+    let lasted_s = change.lasted.as_secs();
+    if change.to == Health::Ok {
+        info!(event, %probe, critical, from, to, lasted_s, "a dependency is well");
+    } else {
+        warn!(event, %probe, critical, from, to, lasted_s, %why, "a dependency is not well");
+    }
+}
