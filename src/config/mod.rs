@@ -27,7 +27,8 @@ use std::path::{Path, PathBuf};
 pub use crate::config::environment::{process_environment, user_name};
 pub use crate::config::fault::{Fault, Faults};
 pub use crate::config::options::{
-    Address, Admin, App, Config, Health, Host, Listen, Log, Platform, Proxy, Reach, Restart, Secret, Service, Store,
+    Address, Admin, App, Config, Health, Host, Listen, Log, Platform, Proxy, Reach, Restart, Secret, Service,
+    Store,
 };
 pub use crate::config::value::Origin;
 

@@ -307,7 +307,10 @@ mod tests {
             };
             let before = standing.health();
             let change = standing.see(Time::default() + Duration::from_secs(at as u64), found);
-            assert_eq!(change.map(|c| (c.from, c.to)), (before != standing.health()).then(|| (before, standing.health())));
+            assert_eq!(
+                change.map(|c| (c.from, c.to)),
+                (before != standing.health()).then(|| (before, standing.health()))
+            );
             match standing.health() {
                 Health::Unknown => '?',
                 Health::Ok => 'o',

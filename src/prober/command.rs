@@ -1,7 +1,7 @@
 //! Not written yet.
 
-use crate::config::probes::Command as Ask;
 use crate::clock::Clock;
+use crate::config::probes::Command as Ask;
 use crate::prober::Adopt;
 use crate::prober::dial::Stage;
 use crate::prober::probe::{BoxFuture, Failure, Probe, Reply};

@@ -70,7 +70,11 @@ impl Dialer {
     }
 
     /// The addresses of a server's name, at least one and at most eight.
-    pub(crate) async fn resolve(&self, server: &Server, stage: &mut Stage) -> Result<Vec<SocketAddr>, Failure> {
+    pub(crate) async fn resolve(
+        &self,
+        server: &Server,
+        stage: &mut Stage,
+    ) -> Result<Vec<SocketAddr>, Failure> {
         stage.enter(format!("the address of `{}`", server.host));
         let failed = |what: String| Failure::Down(format!("the name `{}` {what}", server.host));
         let permit = Arc::clone(&self.resolving).acquire_owned().await.expect("it is never closed");
@@ -83,7 +87,9 @@ impl Dialer {
         match resolved.await {
             Ok(Ok(addresses)) if addresses.is_empty() => Err(failed("has no address".to_owned())),
             Ok(Ok(addresses)) => Ok(addresses),
-            Ok(Err(error)) => Err(io_failure(&format!("the name `{}` was not resolved", server.host), &error)),
+            Ok(Err(error)) => {
+                Err(io_failure(&format!("the name `{}` was not resolved", server.host), &error))
+            }
             Err(error) => Err(Failure::Unable(format!("the resolver's thread failed: {error}"))),
         }
     }
@@ -118,7 +124,9 @@ async fn first_of(addresses: &[SocketAddr]) -> io::Result<(TcpStream, SocketAddr
     let mut first_error: Option<(usize, io::Error)> = None;
     let mut start_next = |racing: &mut JoinSet<_>| {
         if let Some((at, &address)) = waiting.next() {
-            racing.spawn(async move { (at, TcpStream::connect(address).await.map(|stream| (stream, address))) });
+            racing.spawn(
+                async move { (at, TcpStream::connect(address).await.map(|stream| (stream, address))) },
+            );
         }
         waiting.len()
     };

@@ -109,7 +109,8 @@ impl Prober {
     /// known by then is asked for. However many ask, a probe makes one round at a time. After `within` it is what is known
     /// then.
     pub async fn fresh(&self, max_age: Duration, within: Duration) -> Vec<Arc<ProbeState>> {
-        let all = futures_util::future::join_all(self.seats.iter().map(|seat| seat.fresh(self.clock, max_age)));
+        let all =
+            futures_util::future::join_all(self.seats.iter().map(|seat| seat.fresh(self.clock, max_age)));
         match tokio::time::timeout(within, all).await {
             Ok(states) => states,
             Err(_late) => self.states(),

@@ -28,11 +28,8 @@ pub(super) struct Pulse {
 impl Pulse {
     /// Starts to beat, within a runtime, until `shutdown`.
     pub(super) fn start(clock: Clock, shutdown: CancellationToken) -> Arc<Self> {
-        let pulse = Arc::new(Self {
-            clock,
-            late: Mutex::new(VecDeque::new()),
-            last: Mutex::new(clock.instant()),
-        });
+        let pulse =
+            Arc::new(Self { clock, late: Mutex::new(VecDeque::new()), last: Mutex::new(clock.instant()) });
         let beating = Arc::clone(&pulse);
         tokio::spawn(async move {
             let mut beat = tokio::time::interval(BEAT);
@@ -68,7 +65,8 @@ impl Pulse {
         let due = now.duration_since(*self.last.lock().unwrap_or_else(PoisonError::into_inner));
         let outstanding = Some(due.saturating_sub(BEAT)).filter(|late| *late >= LATE_MIN).unwrap_or_default();
         let all = self.late.lock().unwrap_or_else(PoisonError::into_inner);
-        let recent = all.iter().filter(|(at, _)| now.duration_since(*at) <= span + BEAT).map(|(_, late)| *late);
+        let recent =
+            all.iter().filter(|(at, _)| now.duration_since(*at) <= span + BEAT).map(|(_, late)| *late);
         recent.max().unwrap_or_default().max(outstanding)
     }
 }

@@ -168,7 +168,9 @@ impl Runner {
         let what = match what {
             Err(Failure::Down(text)) if stalled > limit / 4 => {
                 let late = humantime::format_duration(Duration::from_millis(stalled.as_millis() as u64));
-                Err(Failure::Unable(format!("the agent itself was stalled for {late}, so this says nothing: {text}")))
+                Err(Failure::Unable(format!(
+                    "the agent itself was stalled for {late}, so this says nothing: {text}"
+                )))
             }
             what => what,
         };
@@ -244,7 +246,11 @@ impl Runner {
     fn slowness(&self, latency: Duration, stalled: Duration) -> Option<(Found, String)> {
         let beyond = |limit: Option<Duration>| limit.filter(|limit| latency.saturating_sub(stalled) > *limit);
         let text = |limit: Duration| {
-            format!("the answer took {} ms; {} is allowed", latency.as_millis(), humantime::format_duration(limit))
+            format!(
+                "the answer took {} ms; {} is allowed",
+                latency.as_millis(),
+                humantime::format_duration(limit)
+            )
         };
         if let Some(limit) = beyond(self.options.failed_above) {
             return Some((Found::Failed, text(limit)));

@@ -17,7 +17,8 @@ impl Tcp {
     }
 
     async fn round(&mut self) -> Result<Reply, Failure> {
-        let Dialed { address, resolve, connect, .. } = self.dialer.connect(&self.server, &mut self.stage).await?;
+        let Dialed { address, resolve, connect, .. } =
+            self.dialer.connect(&self.server, &mut self.stage).await?;
         let mut reply = Reply { latency: connect, ..Reply::default() };
         reply.phase("resolve", resolve);
         reply.phase("connect", connect);

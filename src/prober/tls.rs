@@ -48,10 +48,7 @@ pub(crate) fn client(tls: &Tls, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, Set
     Ok(Arc::new(config))
 }
 
-fn verifier(
-    tls: &Tls,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ServerCertVerifier>, SetupError> {
+fn verifier(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, SetupError> {
     // As in libpq: `require` with an authority's file verifies against it.
     let trusts_anybody = match tls.mode {
         TlsMode::Disable | TlsMode::Prefer | TlsMode::Require => tls.ca_file.is_none(),
