@@ -29,6 +29,8 @@ pub struct AgentView {
     pub detail: String,
     /// The same in a sentence, where the agent gives one.
     pub why: String,
+    /// Whose fault it is, and the same in a sentence; empty where nothing is wrong.
+    pub diagnosis: (String, String),
     /// Each stream of evidence (a route's with the route behind its name) and how far it has come, 0 to 1; `latency` is its streams taken together.
     pub evidence: Vec<(String, f64)>,
     /// The release is known good.
@@ -100,6 +102,7 @@ fn snapshot_view(snapshot: &Value) -> AgentView {
             .find(|text| !text.is_empty())
             .unwrap_or_default(),
         why: label(&verdict["why"]),
+        diagnosis: (label(&engine["diagnosis"]), label(&engine["diagnosis"]["why"])),
         evidence: evidence.chain(joint).collect(),
         known_good: engine["watch"]["passed"] == true || label(&engine["standing"]) == "known_good",
         records: Vec::new(),
