@@ -39,7 +39,7 @@ fn written() -> Vec<(String, String)> {
 fn the_page_holds_every_option_and_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let known: BTreeSet<String> =
-        load_from(dir.path(), None, &[]).origins.keys().map(|&name| name.to_owned()).collect();
+        load_from(dir.path(), None, &[]).origins.into_keys().collect();
     let page: BTreeSet<String> = written().into_iter().map(|(option, _)| option).collect();
     assert_eq!(page, known);
     assert!(known.len() > 40, "only {} options were looked at", known.len());

@@ -38,6 +38,17 @@ impl Origin {
         matches!(self, Self::File { .. } | Self::Variable(_) | Self::Flag(_))
     }
 
+    /// Which of two layers holds: the higher one.
+    pub(super) const fn height(&self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::Platform(_) => 1,
+            Self::File { .. } => 2,
+            Self::Variable(_) => 3,
+            Self::Flag(_) => 4,
+        }
+    }
+
     /// For sorting faults: file first, in the order of its lines.
     pub(super) const fn rank(&self) -> (u8, usize) {
         match self {
@@ -92,6 +103,15 @@ impl Value {
     /// The text, where its option must say what it is.
     pub(super) fn plain(&self) -> Option<&str> {
         if let Self::Plain(text) = self { Some(text) } else { None }
+    }
+
+    /// Where the value itself is nobody's business.
+    pub(super) fn hidden(&self) -> String {
+        match self {
+            Self::Plain(text) | Self::Text(text) => format!("[{} characters, not shown]", text.chars().count()),
+            Self::List(items) => format!("[{} items]", items.len()),
+            Self::Integer(_) | Self::Float(_) | Self::Boolean(_) | Self::Other(_) => "[not shown]".to_owned(),
+        }
     }
 
     /// As people may see it. Lists hold commands, and commands hold tokens: only their length is told.
