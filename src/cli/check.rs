@@ -79,10 +79,7 @@ fn print_json(args: &ConfigArgs, loaded: &Loaded, faults: &[Fault]) {
         .origins
         .iter()
         .map(|(name, s)| {
-            (
-                name.clone(),
-                json!({ "value": s.value, "default": s.default, "from": s.origin.to_string() }),
-            )
+            (name.clone(), json!({ "value": s.value, "default": s.default, "from": s.origin.to_string() }))
         })
         .collect();
     let texts: Vec<&str> = faults.iter().map(|f| f.text.as_str()).collect();

@@ -154,7 +154,9 @@ fn no_such(name: &str, names: &[String], left_out: &[String]) -> String {
         && port.parse::<u16>().is_ok()
         && !host.contains(['@', ':'])
     {
-        return format!("{name} is no probe's name and no URL; whether a port accepts is asked with tcp://{name}");
+        return format!(
+            "{name} is no probe's name and no URL; whether a port accepts is asked with tcp://{name}"
+        );
     }
     // It may be a URL without its scheme, password and all.
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -209,7 +211,9 @@ mod tests {
     fn what_is_typed_is_a_name_a_url_or_a_variable() {
         assert!(by_hand("postgres").is_none());
         assert!(by_hand("orders-db").is_none());
-        assert!(matches!(by_hand("env:DATABASE_URL"), Some(ByHand::Variable(name)) if name == "DATABASE_URL"));
+        assert!(
+            matches!(by_hand("env:DATABASE_URL"), Some(ByHand::Variable(name)) if name == "DATABASE_URL")
+        );
         assert!(matches!(by_hand("tcp://a:1"), Some(ByHand::Url(_))));
         assert!(matches!(by_hand("dns:a"), Some(ByHand::Url(_))));
     }

@@ -14,8 +14,10 @@ use crate::config::value::{Layer, Origin, Value};
 /// The largest file that is read, in bytes; a larger one is a fault: it is not a configuration.
 const LEN_MAX: u64 = 1024 * 1024;
 
-const NO_TABLE: &str = "found outside of a probe's own table, as in `[probe.orders]` and below it `url_from = \"ORDERS_URL\"`";
-const NO_NAME: &str = "is no name of a probe; give 1 to 32 of a to z, 0 to 9 and -, a letter first, as in [probe.orders-db]";
+const NO_TABLE: &str =
+    "found outside of a probe's own table, as in `[probe.orders]` and below it `url_from = \"ORDERS_URL\"`";
+const NO_NAME: &str =
+    "is no name of a probe; give 1 to 32 of a to z, 0 to 9 and -, a letter first, as in [probe.orders-db]";
 
 /// What a file held.
 #[derive(Default)]

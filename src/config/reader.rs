@@ -30,7 +30,9 @@ pub(super) enum Show {
 }
 
 fn is_word(value: &Value) -> bool {
-    let is_word = |text: &str| text.len() <= NAME_LEN_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let is_word = |text: &str| {
+        text.len() <= NAME_LEN_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
     value.text().is_some_and(is_word)
 }
 
@@ -80,13 +82,7 @@ impl Reader {
     }
 
     /// A duration.
-    pub(super) fn duration(
-        &mut self,
-        option: &str,
-        default: Duration,
-        least: &str,
-        most: &str,
-    ) -> Duration {
+    pub(super) fn duration(&mut self, option: &str, default: Duration, least: &str, most: &str) -> Duration {
         let bound = |text| humantime::parse_duration(text).expect("the bounds of options are durations");
         let text = format!("{:?}", duration_text(default));
         let remedy = format!("give a duration from {least:?} to {most:?}, such as {text}");
@@ -126,7 +122,8 @@ impl Reader {
 
     /// A switch.
     pub(super) fn truth(&mut self, option: &str, default: bool) -> bool {
-        self.read(option, default.to_string(), "give true or false", Show::Value, units::truth).unwrap_or(default)
+        self.read(option, default.to_string(), "give true or false", Show::Value, units::truth)
+            .unwrap_or(default)
     }
 
     /// One of a few words; the first is the default.
@@ -185,7 +182,8 @@ impl Reader {
         words: &[(&str, T)],
         default: T,
     ) -> T {
-        let (first, others): (Vec<_>, Vec<_>) = words.iter().copied().partition(|(_, choice)| *choice == default);
+        let (first, others): (Vec<_>, Vec<_>) =
+            words.iter().copied().partition(|(_, choice)| *choice == default);
         self.choice(option, &[first, others].concat())
     }
 
@@ -328,9 +326,7 @@ impl Reader {
         }
         for (option, (_, origin)) in &self.file {
             let section = option.split_once('.').map_or("", |(section, _)| section);
-            if !self.is_told(option)
-                && self.sections_known().any(|known| known == section)
-            {
+            if !self.is_told(option) && self.sections_known().any(|known| known == section) {
                 strangers.push(Fault::at(origin, format!("{option}: {}", self.stranger(option))));
             }
         }

@@ -108,7 +108,9 @@ impl Value {
     /// Where the value itself is nobody's business.
     pub(super) fn hidden(&self) -> String {
         match self {
-            Self::Plain(text) | Self::Text(text) => format!("[{} characters, not shown]", text.chars().count()),
+            Self::Plain(text) | Self::Text(text) => {
+                format!("[{} characters, not shown]", text.chars().count())
+            }
             Self::List(items) => format!("[{} items]", items.len()),
             Self::Integer(_) | Self::Float(_) | Self::Boolean(_) | Self::Other(_) => "[not shown]".to_owned(),
         }
@@ -139,7 +141,7 @@ fn shown_text(text: &str, secrets: &[String]) -> String {
     format!("{start:?}... ({length} characters)")
 }
 
-/// Whether the text looks like a token, or holds credentials as a URL does.
+/// Whether the text looks like a token, or holds credentials as a URL does, before its host or in its query.
 fn may_hold_secret(text: &str) -> bool {
     let is_token = |run: &str| {
         let has = |test: fn(&u8) -> bool| run.bytes().any(|b| test(&b));
@@ -147,7 +149,7 @@ fn may_hold_secret(text: &str) -> bool {
         run.len() >= TOKEN_LEN_MIN && has(u8::is_ascii_alphabetic) && mixed
     };
     let in_run = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+' | '=');
-    text.contains("://") && text.contains('@') || text.split(|c| !in_run(c)).any(is_token)
+    text.contains("://") && text.contains(['@', '?']) || text.split(|c| !in_run(c)).any(is_token)
 }
 
 #[cfg(test)]

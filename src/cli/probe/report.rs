@@ -142,7 +142,9 @@ fn outlook(asked: &Asked<'_>) -> String {
     let found = rounds.last().map_or(Found::Unable, |round| round.found);
     let every = humantime::format_duration(probe.interval);
     let Probe { failure_threshold: failure, success_threshold: success, .. } = **probe;
-    let rows = |count: u32| if count == 1 { "one such round".to_owned() } else { format!("{count} such rounds in a row") };
+    let rows = |count: u32| {
+        if count == 1 { "one such round".to_owned() } else { format!("{count} such rounds in a row") }
+    };
     let makes = |count: u32| if count == 1 { "makes" } else { "make" };
     let mut text = format!("The agent asks every {every}. ");
     let _ = match found {
@@ -151,14 +153,23 @@ fn outlook(asked: &Asked<'_>) -> String {
             "One such round makes it ok at the start; after a failure it takes {success} in a row."
         ),
         Found::Impaired => {
-            write!(text, "{} {} it degraded, which is told and alarms nobody by itself.", rows(failure), makes(failure))
+            write!(
+                text,
+                "{} {} it degraded, which is told and alarms nobody by itself.",
+                rows(failure),
+                makes(failure)
+            )
         }
         Found::Failed => write!(
             text,
             "{} {} it failed; {}a release is not blamed for errors meanwhile.",
             rows(failure),
             makes(failure),
-            if probe.critical { "it is critical, so the deep health page then answers 503, and " } else { "" }
+            if probe.critical {
+                "it is critical, so the deep health page then answers 503, and "
+            } else {
+                ""
+            }
         ),
         Found::Unable => write!(
             text,
@@ -168,7 +179,8 @@ fn outlook(asked: &Asked<'_>) -> String {
         ),
     };
     if rounds.len() > 1 {
-        let _ = write!(text, " After these {} rounds it would call it {}.", rounds.len(), after(asked).label());
+        let _ =
+            write!(text, " After these {} rounds it would call it {}.", rounds.len(), after(asked).label());
     }
     text
 }

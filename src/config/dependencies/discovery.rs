@@ -23,7 +23,8 @@ const URLS: [&str; 8] = [
     "MYSQL_PRIVATE_URL",
 ];
 /// Variables that are never used.
-const PUBLIC: [&str; 4] = ["DATABASE_PUBLIC_URL", "POSTGRES_PUBLIC_URL", "REDIS_PUBLIC_URL", "MYSQL_PUBLIC_URL"];
+const PUBLIC: [&str; 4] =
+    ["DATABASE_PUBLIC_URL", "POSTGRES_PUBLIC_URL", "REDIS_PUBLIC_URL", "MYSQL_PUBLIC_URL"];
 
 /// A server told by several variables.
 struct Pieces {
@@ -200,7 +201,8 @@ fn joined(env: &[(OsString, OsString)], pieces: &Pieces) -> Option<String> {
     let host = if host.contains(':') { format!("[{host}]") } else { urls::encoded(host) };
     let port = text(pieces.port).map(|port| format!(":{port}")).unwrap_or_default();
     let (user, password) = (encoded(pieces.user), encoded(pieces.password));
-    let credentials = if user.is_empty() && password.is_empty() { String::new() } else { format!("{user}:{password}@") };
+    let credentials =
+        if user.is_empty() && password.is_empty() { String::new() } else { format!("{user}:{password}@") };
     let parameters = pieces.parameters.iter().filter(|(name, _)| text(name).is_some());
     let query: Vec<String> = parameters.map(|(name, key)| format!("{key}={}", encoded(name))).collect();
     let (scheme, database) = (pieces.kind.label(), encoded(pieces.database));

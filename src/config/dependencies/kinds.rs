@@ -16,8 +16,17 @@ use crate::config::value::{Origin, Value};
 const TEXT_LEN_MAX: usize = 4096;
 
 const COMMON: &[&str] = &[
-    "kind", "url", "url_from", "enabled", "interval", "timeout", "failure_threshold", "success_threshold", "critical",
-    "degraded_above", "failed_above",
+    "kind",
+    "url",
+    "url_from",
+    "enabled",
+    "interval",
+    "timeout",
+    "failure_threshold",
+    "success_threshold",
+    "critical",
+    "degraded_above",
+    "failed_above",
 ];
 const TLS: &[&str] = &["tls", "ca_file"];
 
@@ -28,7 +37,14 @@ pub(super) fn keys(kind: Kind) -> Vec<&'static str> {
         Kind::Redis => &["role", "memory_max", "lag_max", "sentinel_user", "sentinel_password_from"],
         Kind::Mysql => &["connections_max"],
         Kind::Http => &[
-            "preset", "method", "headers", "headers_from", "status", "body_contains", "json", "certificate_min",
+            "preset",
+            "method",
+            "headers",
+            "headers_from",
+            "status",
+            "body_contains",
+            "json",
+            "certificate_min",
         ],
         Kind::Tcp => &[],
         Kind::Dns => &["expect"],
@@ -53,7 +69,8 @@ pub(super) fn amend(reader: &mut Reader, surroundings: &Surroundings<'_>, prefix
         Ask::Dns(ask) => {
             let address = |text: &str| text.parse().map_err(|_| "holds what is no IP address");
             let remedy = r#"give a list of IP addresses, as in ["10.0.0.5", "fd12::5"]"#;
-            ask.expect = reader.hidden_texts(&at(prefix, "expect"), "[]", remedy, address).unwrap_or_default();
+            ask.expect =
+                reader.hidden_texts(&at(prefix, "expect"), "[]", remedy, address).unwrap_or_default();
         }
         Ask::Grpc(ask) => {
             let service = |value: &Value| units::line(value, 256).map(str::to_owned);
@@ -140,7 +157,9 @@ fn http(reader: &mut Reader, surroundings: &Surroundings<'_>, prefix: &str, ask:
     let default = format!("[{}]", default.join(", "));
     let status = reader.hidden_texts(&at(prefix, "status"), &default, remedy, status);
     match status {
-        Some(status) if status.is_empty() => reader.blame(&at(prefix, "status"), " = [] allows no status at all"),
+        Some(status) if status.is_empty() => {
+            reader.blame(&at(prefix, "status"), " = [] allows no status at all")
+        }
         Some(status) => ask.status = status,
         None => {}
     }
@@ -150,8 +169,7 @@ fn http(reader: &mut Reader, surroundings: &Surroundings<'_>, prefix: &str, ask:
     let remedy = "give where a value stands and what it is, as in \"/status = ok\"";
     let json = reader.optional_as(&at(prefix, "json"), remedy, Show::Nothing, condition);
     ask.json = json.or(ask.json.take());
-    ask.certificate_min =
-        reader.duration(&at(prefix, "certificate_min"), ask.certificate_min, "0s", "1000d");
+    ask.certificate_min = reader.duration(&at(prefix, "certificate_min"), ask.certificate_min, "0s", "1000d");
 }
 
 fn condition(value: &Value) -> Result<JsonCondition, Wrong> {
@@ -205,7 +223,10 @@ fn headers(reader: &mut Reader, surroundings: &Surroundings<'_>, prefix: &str, a
     for (name, variable) in reader.hidden_texts(&option, "[]", remedy, named).unwrap_or_default() {
         let Some(value) = secret(reader, surroundings, &option, &variable) else { continue };
         if value.expose().parse::<http::HeaderValue>().is_err() {
-            reader.blame(&option, &format!(": the value of {variable} (not shown) cannot stand in a header field"));
+            reader.blame(
+                &option,
+                &format!(": the value of {variable} (not shown) cannot stand in a header field"),
+            );
         }
         ask.headers.push((name, value));
     }

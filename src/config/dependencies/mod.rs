@@ -79,7 +79,9 @@ pub(super) fn read(
     for (name, place) in &all {
         match section::read(reader, &surroundings, &common, name, place.as_ref()) {
             section::Read::Runs(probe) => probes.list.push(*probe),
-            section::Read::LeftOut(why) => probes.left_out.push(LeftOut { what: format!("[{PROBE}.{name}]"), why }),
+            section::Read::LeftOut(why) => {
+                probes.left_out.push(LeftOut { what: format!("[{PROBE}.{name}]"), why })
+            }
             section::Read::Faulty => {}
         }
     }
@@ -100,7 +102,8 @@ fn common(reader: &mut Reader) -> Common {
     common
 }
 
-const TOO_LONG: &str = "a round must end before the next one begins; make the timeout shorter than the interval";
+const TOO_LONG: &str =
+    "a round must end before the next one begins; make the timeout shorter than the interval";
 const CA_FILE_REMEDY: &str = "give the path of a PEM file with certificates of authorities";
 
 /// A file of authorities that can be read.

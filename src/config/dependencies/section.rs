@@ -7,7 +7,7 @@ use crate::config::environment::PROBE;
 use crate::config::fault::meant;
 use crate::config::probes::{Ask, Command, Postgres, Probe, Tls, Why};
 use crate::config::reader::{Reader, Show};
-use crate::config::units::{self, Wrong};
+use crate::config::units::Wrong;
 use crate::config::urls::{self, Kind, PRESETS};
 use crate::config::value::{Origin, Value};
 
@@ -61,7 +61,8 @@ pub(super) fn read(
     if let (Ask::Http(http), Some(preset)) = (&mut ask, preset) {
         urls::judge_by(http, preset);
     }
-    let interval = if preset.is_some() { common.interval.max(kinds::GUEST_INTERVAL) } else { common.interval };
+    let interval =
+        if preset.is_some() { common.interval.max(kinds::GUEST_INTERVAL) } else { common.interval };
     let mut probe = schedule(reader, common, name, interval, ask, &origin, place);
     kinds::amend(reader, surroundings, &prefix, &mut probe.ask);
     kinds::tls(reader, common.ca_file.as_deref(), &prefix, &mut probe.ask);
@@ -77,7 +78,9 @@ fn off(reader: &Reader, prefix: &str) -> String {
 /// The place of the preset in the list of all.
 fn preset(reader: &mut Reader, prefix: &str, kind: Option<Kind>) -> Option<usize> {
     let option = format!("{prefix}preset");
-    if kind.is_some_and(|kind| kind != Kind::Http) || !reader.below(prefix).contains_key("preset") && kind.is_none() {
+    if kind.is_some_and(|kind| kind != Kind::Http)
+        || !reader.below(prefix).contains_key("preset") && kind.is_none()
+    {
         return None;
     }
     let words: Vec<(&str, usize)> = PRESETS.iter().enumerate().map(|(i, (name, ..))| (*name, i)).collect();
@@ -276,8 +279,13 @@ fn schedule(
         reader.require(probe.timeout < probe.interval, &[&times[0], &times[1]], TOO_LONG);
     }
     let limits = [at("degraded_above"), at("failed_above")];
-    let in_order = probe.degraded_above.zip(probe.failed_above).is_none_or(|(degraded, failed)| degraded < failed);
-    reader.require(in_order, &[&limits[0], &limits[1]], "what has failed is worse; make degraded_above shorter");
+    let in_order =
+        probe.degraded_above.zip(probe.failed_above).is_none_or(|(degraded, failed)| degraded < failed);
+    reader.require(
+        in_order,
+        &[&limits[0], &limits[1]],
+        "what has failed is worse; make degraded_above shorter",
+    );
     for (option, limit) in limits.iter().zip([probe.degraded_above, probe.failed_above]) {
         let fits = limit.is_none_or(|limit| limit < probe.timeout);
         let rule = "no answer takes that long: a round has ended by then; make it shorter than the timeout";
@@ -295,11 +303,14 @@ fn check_authorities(reader: &mut Reader, prefix: &str, origin: &Origin, ask: &A
     };
     let is_from_url = *reader.origin(&format!("{prefix}ca_file")) == Origin::Default;
     let Tls { ca_file: Some(file), .. } = tls else { return };
-    if is_from_url && !matches!(origin, Origin::Platform(_)) && *reader.origin("probes.ca_file") == Origin::Default
+    if is_from_url
+        && !matches!(origin, Origin::Platform(_))
+        && *reader.origin("probes.ca_file") == Origin::Default
         && let Err(problem) = authorities(file)
     {
         let key = if *reader.origin(&format!("{prefix}url_from")) == *origin { "url_from" } else { "url" };
-        let text = format!(": the file of authorities that the URL names {problem}; put it there, or give ca_file");
+        let text =
+            format!(": the file of authorities that the URL names {problem}; put it there, or give ca_file");
         reader.blame(&format!("{prefix}{key}"), &text);
     }
 }

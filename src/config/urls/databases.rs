@@ -135,7 +135,9 @@ pub(super) fn redis(url: &str) -> Result<Redis, Wrong> {
 }
 
 fn redis_database(text: &str) -> Result<u32, Wrong> {
-    text.trim_end_matches('/').parse().map_err(|_| "has a path that is not the number of a database, such as /0")
+    text.trim_end_matches('/')
+        .parse()
+        .map_err(|_| "has a path that is not the number of a database, such as /0")
 }
 
 fn redis_socket(parts: &Parts<'_>, redis: &mut Redis) -> Result<(), Wrong> {

@@ -194,7 +194,8 @@ fn parts<'a>(url: &'a str, marks: &[char]) -> Result<Parts<'a>, Wrong> {
 impl<'a> Parts<'a> {
     /// The last value of a parameter, as libraries do where it stands twice; decoded.
     fn parameter(&self, names: &[&str]) -> Result<Option<String>, Wrong> {
-        let found = self.query.iter().rev().find(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()));
+        let found =
+            self.query.iter().rev().find(|(name, _)| names.contains(&name.to_ascii_lowercase().as_str()));
         found.map(|(_, value)| decoded(value)).transpose().map(|value| value.filter(|v| !v.is_empty()))
     }
 

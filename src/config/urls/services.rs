@@ -33,8 +33,8 @@ pub(in crate::config) fn preset(place: usize) -> Http {
 pub(in crate::config) fn judge_by(http: &mut Http, place: usize) {
     let (_, _, status, json) = PRESETS[place];
     http.status = status.iter().map(|&status| status..=status).collect();
-    http.json =
-        json.map(|(pointer, equals)| JsonCondition { pointer: pointer.to_owned(), equals: equals.to_owned() });
+    http.json = json
+        .map(|(pointer, equals)| JsonCondition { pointer: pointer.to_owned(), equals: equals.to_owned() });
 }
 
 /// The host as a request names it.
