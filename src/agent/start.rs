@@ -187,7 +187,7 @@ fn service(config: &Config, boot: u16) -> ServiceView {
 /// The release, and a warning when it cannot be known.
 fn release(
     config: &Config,
-    origins: &BTreeMap<&'static str, Setting>,
+    origins: &BTreeMap<String, Setting>,
     command: &[OsString],
     env: &[(OsString, OsString)],
     boot: u16,

@@ -292,7 +292,7 @@ pub(super) fn cross_check(reader: &mut Reader, config: &Config) {
 
 fn cross_check_times(reader: &mut Reader, config: &Config) {
     let (policy, proxy) = (&config.policy, &config.proxy);
-    let mut require = |holds, options: &[&'static str], rule| reader.require(holds, options, rule);
+    let mut require = |holds, options: &[&str], rule| reader.require(holds, options, rule);
     require(
         policy.warm_up < policy.watch,
         &["judge.warm_up", "judge.watch"],
@@ -328,7 +328,7 @@ fn cross_check_times(reader: &mut Reader, config: &Config) {
 
 /// Where the agent and the app listen.
 fn cross_check_places(reader: &mut Reader, config: &Config) {
-    let mut require = |holds, options: &[&'static str], rule| reader.require(holds, options, rule);
+    let mut require = |holds, options: &[&str], rule| reader.require(holds, options, rule);
     let public = config.listen.public.port();
     let admin = config.listen.admin.map(|address| address.port());
     require(
@@ -356,7 +356,7 @@ fn cross_check_places(reader: &mut Reader, config: &Config) {
 }
 
 fn cross_check_platform(reader: &mut Reader, config: &Config) {
-    let mut require = |holds, options: &[&'static str], rule| reader.require(holds, options, rule);
+    let mut require = |holds, options: &[&str], rule| reader.require(holds, options, rule);
     let command_is_missing =
         matches!(&config.platform, Platform::Command { roll_back, .. } if roll_back.is_empty());
     require(
