@@ -1,5 +1,8 @@
 //! What the agent publishes: the engine's snapshot and the state of the limbs, as plain data.
 
+use std::sync::Arc;
+
+use crate::engine::host::HostState;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::time::Time;
 
@@ -14,6 +17,8 @@ pub struct Live {
     pub app: AppView,
     /// The store.
     pub store: StoreView,
+    /// The container and the agent against their limits; `None` before the first sample.
+    pub host: Option<Arc<HostState>>,
     /// When the agent started.
     pub started: Time,
     /// Which platform puts a release back, by its name in the configuration.
