@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine::health::ProbeState;
+use crate::engine::host::HostState;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::time::Time;
 
@@ -19,6 +20,8 @@ pub struct Live {
     pub store: StoreView,
     /// The dependencies, as the probes see them, ascending by name.
     pub probes: Vec<Arc<ProbeState>>,
+    /// The container and the agent against their limits; `None` before the first sample.
+    pub host: Option<Arc<HostState>>,
     /// When the agent started.
     pub started: Time,
     /// Which platform puts a release back, by its name in the configuration.

@@ -12,6 +12,7 @@ mod decide;
 pub mod diagnosis;
 pub mod health;
 pub mod history;
+pub mod host;
 pub mod judge;
 pub mod memory;
 pub mod observation;

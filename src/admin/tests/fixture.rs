@@ -171,6 +171,7 @@ pub(crate) fn live() -> Live {
             last_error: None,
         },
         probes: Vec::new(),
+        host: None,
         started: START,
         platform: "command",
         warnings: vec![],
