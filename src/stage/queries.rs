@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Connections of the pool; who finds none free waits.
-const POOL: usize = 20;
+const POOL: usize = 100;
 /// How long a request may wait for a connection, and for one answer; then it fails.
 const WITHIN: Duration = Duration::from_secs(1);
 

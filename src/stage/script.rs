@@ -434,6 +434,11 @@ impl<'a> Script<'a> {
         records.sort_by(|a, b| a.id.cmp(&b.id));
         for record in records {
             let back = record.decision.as_deref() == Some("roll_back");
+            // The agent may be replaced before it is looked at again; its record is the same.
+            if let Some(whose) = record.diagnosis.as_ref().filter(|_| self.seen.diagnosis.is_none()) {
+                let label = whose.split(' ').next().unwrap_or_default().to_owned();
+                self.seen.diagnosis = Some((label, whose.clone()));
+            }
             self.seen.succeeded |= back && record.progress.as_deref() == Some("succeeded");
             let told = self.seen.told.insert(record.id.clone(), record.progress.clone());
             if told.as_ref() != Some(&record.progress) {

@@ -54,6 +54,8 @@ pub struct RecordView {
     pub target: Option<String>,
     /// Of a decision: what was passed, such as `errors`, `latency latency_p99` or `route_errors GET /cart`.
     pub breach: Option<String>,
+    /// Of a decision: whose fault it was.
+    pub diagnosis: Option<String>,
     /// Of a decision: how far the act has come.
     pub progress: Option<String>,
     /// One line for people.
@@ -136,6 +138,11 @@ fn record_view(record: &Value) -> RecordView {
         decision: some(field("decision")),
         target: some(field("target")),
         breach: some(breach.join(" ")),
+        diagnosis: what["diagnosis"]["diagnosis"].as_str().map(|whose| {
+            let ground = what["diagnosis"]["ground"].as_str().unwrap_or_default().replace('_', " ");
+            let probe = what["diagnosis"]["probe"].as_str().unwrap_or_default();
+            format!("{whose} {ground} {probe}").trim().to_owned()
+        }),
         progress: some(field("progress")),
         text: field("summary"),
     };
@@ -149,7 +156,9 @@ fn text(view: &RecordView, from: &str, to: &str) -> String {
     match (&view.decision, &view.target, &view.progress) {
         (Some(decision), Some(target), Some(progress)) => {
             let by = view.breach.as_ref().map(|breach| format!(", for {breach}")).unwrap_or_default();
-            format!("decision {decision} of {} to {target}{by}: {progress}", view.release)
+            let whose =
+                view.diagnosis.as_ref().map(|whose| format!(", to blame: {whose}")).unwrap_or_default();
+            format!("decision {decision} of {} to {target}{by}{whose}: {progress}", view.release)
         }
         (Some(decision), None, _) => format!("decision {decision} on {}", view.release),
         _ if !to.is_empty() => format!("{} of {}: {from} -> {to}", view.kind.replace('_', " "), view.release),

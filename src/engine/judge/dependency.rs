@@ -33,8 +33,11 @@ const LOAD_UPPER: f64 = 0.99;
 const LOADS_MIN: u64 = 8;
 /// and one with fewer than these has not seen the peaks: the limit is wider, by eight in the number of samples.
 const LOADS_ENOUGH: u64 = 60;
-/// Answers that a baseline must hold for the latency to be judged.
+/// Answers that a baseline must hold for the latency to be judged, and for its failures to be taken as usual.
 const ANSWERS_MIN: u64 = 60;
+/// A baseline with too few answers for a confidence limit of its 95th percentile (135 are needed) is taken to answer this
+/// much slower now and then than it has been seen to.
+const LATENCY_UNSEEN: f64 = 2.0;
 
 /// One round of probes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -136,8 +139,11 @@ impl Dependency {
             binomial::upper_limit(asked, probe.failed, MISS)
         };
         let answers = probe.latencies.count();
-        let rank = binomial::quantile_upper_rank(answers, 0.95, MISS).filter(|_| answers >= ANSWERS_MIN);
-        let upper = rank.and_then(|rank| probe.latencies.quantile(rank as f64 / answers as f64));
+        let upper = match binomial::quantile_upper_rank(answers, 0.95, MISS) {
+            Some(rank) => probe.latencies.quantile(rank as f64 / answers as f64),
+            None => probe.latencies.quantile(1.0).map(|us| (us as f64 * LATENCY_UNSEEN) as u64),
+        };
+        let upper = upper.filter(|_| answers >= ANSWERS_MIN);
         let load = probe.load.quantile(LOAD_UPPER).filter(|_| probe.load.count() >= LOADS_MIN);
         Self {
             name: probe.name.clone(),
