@@ -112,7 +112,7 @@ impl Wire {
             return Ok(made(Box::new(stream), address.to_string(), phases));
         }
         let config = tls::client(encryption, &[]).map_err(|error| Failure::Unable(chain(&error)))?;
-        stage.enter(format!("TLS with {server}"));
+        stage.enter(format!("the answer to the TLS handshake from {server}"));
         let began = dialer.instant();
         let stream = handshake(config, server, stream).await?;
         phases.push(Phase { name: "tls", took: dialer.instant().saturating_duration_since(began) });

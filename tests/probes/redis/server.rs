@@ -104,8 +104,8 @@ async fn a_slow_server_is_degraded() {
     // Paused for longer than a round may take, it gives no answer at all.
     node.tell(&["client", "pause", "8000", "ALL"]);
     let state = asked.until_health(Health::Failed).await;
-    let expected = format!("the answer to PING from 127.0.0.1:{} did not come within 1s", node.port);
-    assert_eq!(why(&state), expected);
+    let text = why(&state);
+    assert!(text.starts_with("the answer to ") && text.ends_with(" did not come within 1s"), "{text}");
     // It ends by itself.
     asked.until_health(Health::Ok).await;
     node.nobody_is_left(asked).await;

@@ -81,8 +81,10 @@ async fn a_server_without_tls_is_told_from_one_with_a_bad_certificate() {
     let tls = Tls { mode: TlsMode::Require, ca_file: None };
     let asked = start(Redis { tls, ..node.redis() });
     let state = asked.until_health(Health::Failed).await;
-    assert!(why(&state).starts_with(&format!("no TLS with 127.0.0.1:{}: ", node.port)), "{}", why(&state));
-    assert!(why(&state).ends_with(')'), "a hint is given: {}", why(&state));
+    // It takes the handshake for the beginning of a command, and waits for the rest.
+    let silent =
+        format!("the answer to the TLS handshake from 127.0.0.1:{} did not come within 1s", node.port);
+    assert_eq!(why(&state), silent);
 
     let missing = Tls { mode: TlsMode::VerifyFull, ca_file: Some("/nonexistent/ca.pem".into()) };
     let unable = start(Redis { tls: missing, ..node.redis() });
