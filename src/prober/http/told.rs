@@ -11,8 +11,10 @@ use crate::prober::probe::{Failure, chain};
 
 /// The longest path that is told, in bytes; instead of a longer one there is a word about it.
 const PATH_LEN_MAX: usize = 100;
-/// The longest word in a path that is told, in bytes.
+/// The longest word in a path that is told, in bytes,
 const WORD_LEN_MAX: usize = 16;
+/// and the longest of letters and digits.
+const MIXED_LEN_MAX: usize = 8;
 /// The most digits of such a word: enough for a version or a year, few for a key.
 const DIGITS_MAX: usize = 4;
 
@@ -32,7 +34,8 @@ fn tellable(path: &str) -> Option<&str> {
     let is_plain = |word: &str| {
         let digits = word.bytes().filter(u8::is_ascii_digit).count();
         let letters = word.bytes().filter(u8::is_ascii_alphabetic).count();
-        word.len() <= WORD_LEN_MAX && digits <= DIGITS_MAX && digits + letters == word.len()
+        let len_max = if digits > 0 && letters > 0 { MIXED_LEN_MAX } else { WORD_LEN_MAX };
+        word.len() <= len_max && digits <= DIGITS_MAX && digits + letters == word.len()
     };
     (path.len() <= PATH_LEN_MAX && path.split(['/', '-', '_', '.']).all(is_plain)).then_some(path)
 }

@@ -70,6 +70,11 @@ fn certificate(why: &CertificateError) -> String {
              authorities in the probe's options"
                 .to_owned()
         }
+        CertificateError::BadSignature => {
+            "its certificate was not signed with the key of the authority that it names; perhaps the authority was made \
+             anew, and one side still has the old one"
+                .to_owned()
+        }
         CertificateError::Revoked => "its certificate was revoked".to_owned(),
         other => format!("its certificate was not accepted: {other}"),
     }

@@ -20,9 +20,14 @@ pub(crate) struct Authority {
 impl Authority {
     /// A new one, with its certificate in `file`.
     pub(crate) fn new(file: &Path) -> Self {
+        Self::named(file, "the tests' own")
+    }
+
+    /// A new one of that name.
+    pub(crate) fn named(file: &Path, name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "the tests' own");
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         std::fs::write(file, certificate.pem()).unwrap();

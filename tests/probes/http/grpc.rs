@@ -33,6 +33,7 @@ fn probe(at: SocketAddr, service: &str, tls: Option<Tls>) -> Probe {
 }
 
 /// Python with grpcio; `None`, said aloud, where it is not installed. Where `CI` is set its absence is a failure.
+#[expect(clippy::disallowed_methods, reason = "tests have no configuration: the environment is theirs")]
 fn python() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = root.join("target/test-kit/venv/bin/python");

@@ -12,6 +12,7 @@ const PLACE: &str = "PROBES_PLACE";
 const WAIT: Duration = Duration::from_secs(120);
 
 /// What the test was given for its place, where it runs in it.
+#[expect(clippy::disallowed_methods, reason = "tests have no configuration: the environment is theirs")]
 pub(crate) fn here() -> Option<String> {
     std::env::var(PLACE).ok()
 }

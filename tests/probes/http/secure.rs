@@ -59,9 +59,10 @@ async fn a_body_that_ends_with_the_connection_needs_no_goodbye_of_tls() {
 #[tokio::test]
 async fn every_fault_of_a_certificate_has_its_words() {
     let folder = tempfile::tempdir().unwrap();
-    let (ca, other) = (folder.path().join("ca.pem"), folder.path().join("other.pem"));
+    let [ca, other, namesake] = ["ca.pem", "other.pem", "namesake.pem"].map(|name| folder.path().join(name));
     let authority = Authority::new(&ca);
-    Authority::new(&other);
+    Authority::named(&other, "somebody else");
+    Authority::new(&namesake);
     let hours = Duration::from_secs(60 * 60);
     let long = Ends::In(90 * DAY);
     let cases = [
@@ -74,6 +75,11 @@ async fn every_fault_of_a_certificate_has_its_words() {
             authority.server(&["localhost"], long, &[]),
             Some(&other),
             "its certificate comes from an authority that is not known here",
+        ),
+        (
+            authority.server(&["localhost"], long, &[]),
+            Some(&namesake),
+            "its certificate was not signed with the key of the authority that it names",
         ),
         (
             authority.server(&["localhost"], long, &[]),
