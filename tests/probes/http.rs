@@ -1,4 +1,5 @@
 //! HTTP APIs, gRPC servers, ports, names and programs: what is asked without a database's protocol.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "http/authority.rs"]
 mod authority;

@@ -13,6 +13,10 @@ use crate::prober::probe::{Failure, chain};
 const NAMES_MAX: usize = 4;
 
 /// A TLS handshake with `server` that failed.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's own errors: the others have no better words than its"
+)]
 pub(crate) fn failure(server: &str, error: &io::Error) -> Failure {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
     let Some(inner) = inner else {
@@ -46,6 +50,10 @@ pub(crate) fn failure(server: &str, error: &io::Error) -> Failure {
 }
 
 /// Why a certificate is not taken.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library's own errors: the others have no better words than its"
+)]
 fn certificate(why: &CertificateError) -> String {
     match why {
         CertificateError::ExpiredContext { time, not_after } => {
