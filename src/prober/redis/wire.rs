@@ -53,8 +53,15 @@ impl Trouble {
         matches!(self, Self::Said(words) if words.starts_with("NOPERM"))
     }
 
+    /// Whether we were shown the door before we said anything: there are too many clients, or it takes none from here.
+    fn is_turned_away(&self) -> bool {
+        matches!(self, Self::Said(words)
+            if words.starts_with("ERR max number of clients") || words.starts_with("DENIED"))
+    }
+
     /// As the round's failure.
     pub(super) fn failure(self, server: &Server, what: &str) -> Failure {
+        let what = if self.is_turned_away() { "the connection" } else { what };
         match self {
             Self::Said(words) => Failure::Down(format!("{server} refused {what}: {words}")),
             Self::Broken(how) => Failure::Down(how),
@@ -105,7 +112,7 @@ impl Wire {
             return Ok(made(Box::new(stream), address.to_string(), phases));
         }
         let config = tls::client(encryption, &[]).map_err(|error| Failure::Unable(chain(&error)))?;
-        stage.enter(format!("TLS with {server}"));
+        stage.enter(format!("the answer to the TLS handshake from {server}"));
         let began = dialer.instant();
         let stream = handshake(config, server, stream).await?;
         phases.push(Phase { name: "tls", took: dialer.instant().saturating_duration_since(began) });
@@ -130,9 +137,10 @@ impl Wire {
                 .map_err(|trouble| trouble.failure(&server, "the credentials"))?;
         }
         match self.ask("CLIENT SETNAME", cmd("CLIENT").arg("SETNAME").arg(CLIENT_NAME), stage).await {
+            Ok(_) => Ok(()),
             // A name is a courtesy. Where we should have given a password, PING will say so.
-            Ok(_) | Err(Trouble::Said(_)) => Ok(()),
-            Err(broken @ Trouble::Broken(_)) => Err(broken.failure(&self.server, "CLIENT SETNAME")),
+            Err(trouble @ Trouble::Said(_)) if !trouble.is_turned_away() => Ok(()),
+            Err(trouble) => Err(trouble.failure(&self.server, "CLIENT SETNAME")),
         }
     }
 
