@@ -167,7 +167,7 @@ fn a_section_amends_what_was_found() {
     assert_eq!(origins["probe.postgres.interval"].value, "\"20s\"");
     assert_eq!(origins["probe.postgres.interval"].default, "\"5s\"");
     assert_eq!(origins["probe.postgres.role"].default, "\"primary\"");
-    assert_eq!(origins["probe.postgres.url"].value, "[53 characters, not shown]");
+    assert_eq!(origins["probe.postgres.url"].value, "[51 characters, not shown]");
     assert_eq!(origins["probe.postgres.url"].origin, Origin::Platform("DATABASE_URL"));
 
     let other = World::new("[probe.postgres]\nurl_from = \"OTHER\"\n")

@@ -156,7 +156,7 @@ fn what_is_wrong_is_told_without_the_url() {
             "postgres://u:%zz@h/d",
             "holds a % without two hexadecimal digits behind it; % itself is written as %25",
         ),
-        ("postgres://u:%4", "has no port from 1 to 65535"),
+        ("postgres://u:%4", "names no user"),
         ("postgres://u:%FF@h", "is not UTF-8 when its % are decoded"),
         ("postgres://u:%00@h", "holds control characters"),
         ("postgres://u@h/d?sslmode=on", "has an sslmode that libpq does not know"),
