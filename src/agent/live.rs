@@ -13,7 +13,7 @@ impl Control {
             service: self.set.service.clone(),
             app: AppView::clone(&self.set.app.load()),
             store: store_view(self.set.store.status()),
-            host: None,
+            host: self.set.sampling.host(),
             started: self.set.started,
             platform: self.set.platform.kind(),
             warnings: self.set.warnings.clone(),

@@ -60,7 +60,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hyper", HTTP),
     ("hyper-util", HTTP),
     ("libm", &["engine"]),
-    ("nix", &["proxy", "supervisor", "platform", "store", "stage", "cli"]),
+    ("nix", &["proxy", "supervisor", "host", "platform", "store", "stage", "cli"]),
     ("prometheus", &["admin"]),
     ("rusqlite", &["store", "registry"]),
     ("serde", WRITTEN),
