@@ -13,6 +13,7 @@ pub mod config;
 pub mod engine;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod host;
 pub mod offline;
 pub mod platform;
 pub mod prober;

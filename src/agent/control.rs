@@ -182,6 +182,7 @@ impl Control {
             return self.count();
         }
         let late = self.set.clock.micros().saturating_sub(self.sealed_us + SEAL_EVERY.as_micros() as u64);
+        self.set.sampling.was_late(late);
         if late > STALL_US {
             warn!(late_us = late, "the agent was stalled, so this window is no evidence");
         }

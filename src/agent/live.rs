@@ -14,7 +14,7 @@ impl Control {
             app: AppView::clone(&self.set.app.load()),
             store: store_view(self.set.store.status()),
             probes: self.set.prober.states(),
-            host: None,
+            host: self.set.sampling.host(),
             started: self.set.started,
             platform: self.set.platform.kind(),
             warnings: self.set.warnings.clone(),

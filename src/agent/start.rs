@@ -28,6 +28,7 @@ use crate::engine::release::Release;
 use crate::engine::route::Routes;
 use crate::engine::time::Time;
 use crate::engine::{Effect, Engine, Identity};
+use crate::host::Host;
 use crate::platform;
 use crate::prober::{Readiness, Target};
 use crate::proxy::{self, Arm, LocalPage, LocalPages, Phase, Plan, Upstream};
@@ -93,7 +94,7 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
         platform: build_platform(&config, &supervisor),
         shared: Arc::clone(&shared),
         app: Arc::clone(&view),
-        sampling: Sampling::new(clock, Usage::new(supervisor.own_children())),
+        sampling: sampling(clock, &config, &supervisor),
         prober,
         health,
         news,
@@ -130,6 +131,10 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
     agent.start_app().map_err(Error::Spawn)?;
     agent.control = Some(runtime.spawn(control.run(effects)));
     Ok(agent)
+}
+
+fn sampling(clock: Clock, config: &Config, supervisor: &Supervisor) -> Sampling {
+    Sampling::new(clock, Usage::new(supervisor.own_children()), Host::new(config.store.dir.clone()))
 }
 
 fn recorder(config: &Config, now: Time) -> Recorder {

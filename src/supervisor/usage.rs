@@ -75,6 +75,11 @@ impl Usage {
         self.sample_these(&tree.below(getpid().as_raw().cast_unsigned(), &others), now)
     }
 
+    /// The processes of the last sample; none where there were too many.
+    pub fn pids(&self) -> Vec<u32> {
+        self.last.iter().flat_map(|look| look.processes.keys().copied()).collect()
+    }
+
     fn sample_these(&mut self, pids: &[u32], now: Duration) -> Resources {
         if pids.is_empty() || pids.len() > PROCESSES_MAX {
             self.last = None;

@@ -42,8 +42,17 @@ async fn a_frozen_database_keeps_nobody_waiting_and_a_hundred_callers_make_few_r
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres", cluster.port);
     let agent = Arc::new(Agent::start(&[("DATABASE_URL", &url)]).await);
     let well = agent.get(agent.public, "/api/health/deep").await;
-    assert_eq!((well.status, &well.body["checks"]["postgres"]["status"]), (200, &"ok".into()), "{}", well.body);
-    assert!(well.body["checks"]["postgres"]["details"].is_null(), "the public is told no details: {}", well.body);
+    assert_eq!(
+        (well.status, &well.body["checks"]["postgres"]["status"]),
+        (200, &"ok".into()),
+        "{}",
+        well.body
+    );
+    assert!(
+        well.body["checks"]["postgres"]["details"].is_null(),
+        "the public is told no details: {}",
+        well.body
+    );
     let inside = agent.get(agent.admin, "/api/health/deep").await.body;
     assert_eq!(inside["checks"]["postgres"]["details"]["role"], "primary", "{inside}");
 
@@ -53,7 +62,12 @@ async fn a_frozen_database_keeps_nobody_waiting_and_a_hundred_callers_make_few_r
     let made = rounds(&agent).await - before;
     let slowest = deep.iter().map(|page| page.took).max().expect("there are callers");
     for page in &deep {
-        assert_eq!((page.status, &page.body["checks"]["postgres"]["status"]), (503, &"failed".into()), "{}", page.body);
+        assert_eq!(
+            (page.status, &page.body["checks"]["postgres"]["status"]),
+            (503, &"failed".into()),
+            "{}",
+            page.body
+        );
     }
     println!("{CALLERS} callers of the deep page: the slowest was answered after {slowest:?}, {made} rounds");
     assert!(slowest < DEEP_WITHIN + LATE_MAX, "{slowest:?}");
@@ -78,7 +92,11 @@ async fn a_frozen_database_keeps_nobody_waiting_and_a_hundred_callers_make_few_r
 async fn changes_of_a_dependencys_health_are_recorded_and_told_in_the_metrics() {
     let Some(mut cluster) = Cluster::start("").await else { return };
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres", cluster.port);
-    let environment = [("DATABASE_URL", url.as_str()), ("OUTRIGGER__PROBES__INTERVAL", "1s"), ("OUTRIGGER__PROBES__TIMEOUT", "500ms")];
+    let environment = [
+        ("DATABASE_URL", url.as_str()),
+        ("OUTRIGGER__PROBES__INTERVAL", "1s"),
+        ("OUTRIGGER__PROBES__TIMEOUT", "500ms"),
+    ];
     let agent = Agent::start(&environment).await;
     let recorded = async |event: &str| {
         let page = agent.get(agent.admin, "/api/records?limit=100").await;

@@ -3,7 +3,7 @@
 #[path = "postgres/access.rs"]
 mod access;
 #[path = "postgres/cluster.rs"]
-mod cluster;
+pub(crate) mod cluster;
 #[path = "postgres/crowd.rs"]
 mod crowd;
 #[path = "postgres/faults.rs"]
