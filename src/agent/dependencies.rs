@@ -11,6 +11,7 @@ use crate::admin::{self, Later};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::health::{HealthChange, Point, ProbeState};
+use crate::engine::host::Limits;
 use crate::prober::{Adopt, Prober};
 use crate::supervisor::Supervisor;
 
@@ -52,10 +53,16 @@ impl admin::Dependencies for Asked {
 
 /// The options of the health pages.
 pub(super) fn health_options(config: &Config) -> admin::HealthOptions {
-    let health = &config.health;
+    let (health, host) = (&config.health, &config.host);
     admin::HealthOptions {
         max_age: health.max_age,
         public_details: health.public_details,
         status_paths: health.status_paths,
+        host: Limits {
+            memory_max: host.memory_max,
+            disk_max: host.disk_max,
+            descriptors_max: host.descriptors_max,
+            throttled_max: host.throttled_max,
+        },
     }
 }

@@ -11,6 +11,7 @@ use crate::admin::live::{Live, Phase};
 use crate::admin::shared::Published;
 use crate::admin::view::rfc3339;
 use crate::engine::health::{Fact, FactValue, Health, ProbeState};
+use crate::engine::host::{HostState, Limits};
 use crate::engine::time::Time;
 
 /// Beyond this age the snapshot says that the agent's loop is stuck.
@@ -37,13 +38,21 @@ pub(super) struct Check {
 pub(super) struct Checks(pub(super) BTreeMap<String, Check>);
 
 impl Checks {
-    pub(super) fn of(published: Option<&Published>, probes: &[Arc<ProbeState>], now: Time) -> Self {
+    pub(super) fn of(
+        published: Option<&Published>,
+        probes: &[Arc<ProbeState>],
+        limits: &Limits,
+        now: Time,
+    ) -> Self {
         let mut checks = BTreeMap::new();
         match published {
             Some(published) => {
                 checks.insert("app".to_owned(), app(&published.live));
                 checks.insert("store".to_owned(), store(&published.live));
                 checks.insert("engine".to_owned(), engine(published, now));
+                if let Some(state) = &published.live.host {
+                    checks.insert("host".to_owned(), host(state, limits));
+                }
             }
             None => {
                 for name in ["app", "store", "engine"] {
@@ -158,6 +167,22 @@ fn engine(published: &Published, now: Time) -> Check {
             "snapshot_age_ms": age.as_millis() as u64,
         })),
         ..Check::new(if stuck { "degraded" } else { "ok" }, "component")
+    }
+}
+
+fn host(state: &HostState, limits: &Limits) -> Check {
+    let concerns = state.concerns(limits);
+    Check {
+        at: Some(state.at),
+        error: (!concerns.is_empty()).then(|| concerns.join("; ")),
+        details: object(json!({
+            "critical": false,
+            "memory_bytes": state.memory.working_set, "memory_limit_bytes": state.memory.limit,
+            "cpu_millicores": state.cpu.used_millicores, "cpu_limit_millicores": state.cpu.limit_millicores,
+            "cpu_throttled_share": state.cpu.throttled_time, "disk_used_share": state.disk.used_share,
+            "oom_kills": state.memory.oom_kills,
+        })),
+        ..Check::new(if concerns.is_empty() { "ok" } else { "degraded" }, "system")
     }
 }
 

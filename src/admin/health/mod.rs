@@ -32,6 +32,7 @@ use crate::admin::live::{Live, Phase};
 use crate::admin::shared::Shared;
 use crate::admin::view::rfc3339;
 use crate::engine::health::{Point, ProbeState};
+use crate::engine::host::Limits;
 
 /// How long the deep page waits for the dependencies: it is promised within five seconds. A dependency that has not answered
 /// by then has not answered.
@@ -66,11 +67,14 @@ pub struct Options {
     pub public_details: bool,
     /// The public port answers `/api/live`, `/api/ready` and `/api/version`, too.
     pub status_paths: bool,
+    /// What of the host's state is called well.
+    pub host: Limits,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_age: Duration::from_secs(1), public_details: false, status_paths: false }
+        let host = Limits { memory_max: 0.95, disk_max: 0.95, descriptors_max: 0.9, throttled_max: 0.25 };
+        Self { max_age: Duration::from_secs(1), public_details: false, status_paths: false, host }
     }
 }
 
@@ -203,7 +207,7 @@ fn page(shared: &Shared, wanted: Wanted, probes: &[Arc<ProbeState>]) -> Response
             })
         }
         Page::Deep => {
-            let checks = Checks::of(published.as_deref(), probes, now);
+            let checks = Checks::of(published.as_deref(), probes, &shared.health.host, now);
             let status = if is_up { checks.status(status) } else { status };
             is_well = is_up && !checks.has_failed();
             if wanted.draft {
