@@ -27,7 +27,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How long a call or a command of the platform may take by default.
 const PLATFORM_TIMEOUT: Duration = Duration::from_secs(60);
 /// How old an answer may be that the deep health page still tells.
-const HEALTH_MAX_AGE: Duration = Duration::from_secs(1);
+const HEALTH_MAX_AGE: Duration = Duration::from_millis(100);
 /// Workers that are started by themselves at most.
 const WORKERS_BY_CPU_MAX: usize = 4;
 
@@ -260,7 +260,7 @@ fn store(reader: &mut Reader) -> Store {
 fn health(reader: &mut Reader) -> Health {
     Health {
         public_details: reader.choice("health.details", &[("private", false), ("public", true)]),
-        max_age: reader.duration("health.max_age", HEALTH_MAX_AGE, "100ms", "1m"),
+        max_age: reader.duration("health.max_age", HEALTH_MAX_AGE, "0s", "1m"),
         status_paths: reader.truth("health.status_paths", false),
     }
 }

@@ -40,7 +40,7 @@ async fn rounds(agent: &Agent) -> u64 {
 async fn a_frozen_database_keeps_nobody_waiting_and_a_hundred_callers_make_few_rounds() {
     let Some(cluster) = Cluster::start("").await else { return };
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres", cluster.port);
-    let agent = Arc::new(Agent::start(&[("DATABASE_URL", &url)]).await);
+    let agent = Arc::new(Agent::start(&[("DATABASE_URL", &url), ("OUTRIGGER__HEALTH__MAX_AGE", "0s")]).await);
     let well = agent.get(agent.public, "/api/health/deep").await;
     assert_eq!(
         (well.status, &well.body["checks"]["postgres"]["status"]),

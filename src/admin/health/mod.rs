@@ -74,7 +74,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let host = Limits { memory_max: 0.95, disk_max: 0.95, descriptors_max: 0.9, throttled_max: 0.25 };
-        Self { max_age: Duration::from_secs(1), public_details: false, status_paths: false, host }
+        Self { max_age: Duration::from_millis(100), public_details: false, status_paths: false, host }
     }
 }
 
