@@ -79,7 +79,7 @@ impl Postgres {
         let mut measured = None;
         if self.kept.is_some() {
             match self.measure().await {
-                Ok(well) if self.is_wanted(well.1.is_replica) => measured = Some(well),
+                Ok(well) if well.1.is_unknown() || self.is_wanted(well.1.is_replica) => measured = Some(well),
                 // A session that was ended between rounds says nothing yet: whether a new one can be made does.
                 Ok(_) | Err(_) => self.forget().await,
             }
@@ -227,7 +227,7 @@ impl Postgres {
 
     /// What the statistics say, for it and against it.
     fn tell(&mut self, statistics: &Statistics, reply: &mut Reply) {
-        if statistics == &Statistics::default() {
+        if statistics.is_unknown() {
             return;
         }
         statistics.tell(self.ask.connections_max, reply);
@@ -296,6 +296,8 @@ async fn operators_query(session: &mut Session, wrapped: &str, reply: &mut Reply
         Some(refused) => Err(refused),
     };
     session.ask("rollback").await?;
+    // Both were one transaction.
+    session.own_transactions -= 1;
     match answer {
         Ok(Some(version)) => reply.text("schema_version", cut(&version)),
         Ok(None) => {}

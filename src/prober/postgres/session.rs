@@ -24,7 +24,7 @@ use crate::config::probes::{Postgres as Ask, Server, TlsMode};
 use crate::engine::health::Phase;
 use crate::prober::dial::{Dialer, Stage, io_failure};
 use crate::prober::postgres::words;
-use crate::prober::probe::{Failure, chain};
+use crate::prober::probe::{BoxFuture, Failure, chain};
 use crate::prober::tls;
 
 /// By this name the server's operators know our sessions.
@@ -121,7 +121,9 @@ impl Door<'_> {
         if let Some(password) = &self.ask.password {
             config.password(password.expose());
         }
-        let (client, connection) = config.connect_raw(stream, handshake).await.map_err(NotMade::Refused)?;
+        // In a box the compiler sees once that it may cross threads; by itself it cannot prove that through the caller's.
+        let entering: BoxFuture<'_, Result<_, _>> = Box::pin(config.connect_raw(stream, handshake));
+        let (client, connection) = entering.await.map_err(NotMade::Refused)?;
         let made = self.dialer.instant();
         let encrypted = done.get().copied();
         if let Some(encrypted) = encrypted {
@@ -205,6 +207,8 @@ impl Session {
                                 set.push(row);
                             }
                         }
+                        SimpleQueryMessage::CommandComplete(_) => {}
+                        // The library may learn of more.
                         _ => {}
                     }
                 }

@@ -102,6 +102,11 @@ impl Statistics {
         })
     }
 
+    /// Whether nothing was told.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.started.is_empty()
+    }
+
     /// The version that the answer to the question for the schema holds, which comes last.
     pub(super) fn schema_version(answer: &Answer) -> Option<&str> {
         answer.sets.get(3)?.first()?.try_get(0).ok().flatten()

@@ -127,21 +127,21 @@ fn cause<T: std::error::Error + 'static>(error: &Error) -> Option<&T> {
 /// A fault of TLS, and what to do where it is the certificate.
 fn certificate(error: &TlsError) -> String {
     let TlsError::InvalidCertificate(fault) = error else { return error.to_string() };
-    match fault {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            format!("its certificate has expired ({fault})")
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!("its certificate is not valid yet ({fault}); is a clock wrong?")
-        }
-        CertificateError::UnknownIssuer => {
-            "its certificate comes from an authority that is not known here: name its file by sslrootcert or ca_file, or use \
-             sslmode=require, which verifies nobody"
-                .to_owned()
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!("its certificate is for another name ({fault}); sslmode=verify-ca does not look at the name")
-        }
-        other => format!("its certificate is not accepted: {other}"),
+    if matches!(fault, CertificateError::Expired | CertificateError::ExpiredContext { .. }) {
+        return format!("its certificate has expired ({fault})");
     }
+    if matches!(fault, CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) {
+        return format!("its certificate is not valid yet ({fault}); is a clock wrong?");
+    }
+    if matches!(fault, CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) {
+        return format!(
+            "its certificate is for another name ({fault}); sslmode=verify-ca does not look at the name"
+        );
+    }
+    if *fault == CertificateError::UnknownIssuer {
+        return "its certificate comes from an authority that is not known here: name its file by sslrootcert or \
+                ca_file, or use sslmode=require without one, which verifies nobody"
+            .to_owned();
+    }
+    format!("its certificate is not accepted: {fault}")
 }

@@ -1,15 +1,25 @@
 //! A server that is well, killed, frozen, shutting down or not up yet; and the least that the probe may leave behind.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use outrigger::engine::health::{FactValue, Health};
 
-use crate::asked::{Asked, fact, number, why};
+use crate::asked::{Asked, WAIT, fact, number, why};
 use crate::postgres::cluster::{Cluster, start};
 use crate::server::eventually;
 
-/// Waits until the last words hold that.
+/// Between two looks at the state.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Waits until the last words hold that. Every round is looked at, the unconfirmed ones too.
 pub(crate) async fn until_words(asked: &Asked, words: &str) {
-    asked.until(words, |state| why(state).contains(words)).await;
+    let state = tokio::time::timeout(WAIT, async {
+        while !why(&asked.state()).contains(words) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    });
+    assert!(state.await.is_ok(), "waited in vain for `{words}`; last: {:#?}", asked.state());
 }
 
 /// Waits until a round has nothing to say against it.
