@@ -232,6 +232,9 @@ impl Postgres {
         }
         statistics.tell(self.ask.connections_max, reply);
         let now = self.dialer.instant();
+        if let Some(kept) = &self.kept {
+            self.replication.hear(&kept.server.to_string());
+        }
         match (&statistics.receiver, &statistics.senders) {
             (Some(receiver), _) => self.replication.tell_replica(now, receiver, self.ask.lag_max, reply),
             (None, Some(senders)) if !statistics.is_replica => {

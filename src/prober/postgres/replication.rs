@@ -23,6 +23,8 @@ const KNOWN_MAX: usize = 32;
 /// What was seen in earlier rounds.
 #[derive(Debug, Default)]
 pub(super) struct Replication {
+    /// The server that it was seen of: after a failover another one's replicas are not missed.
+    server: String,
     /// On a primary: its replicas by name.
     known: BTreeMap<String, Known>,
     /// On a replica: when it was last level with its primary.
@@ -38,6 +40,13 @@ struct Known {
 }
 
 impl Replication {
+    /// What follows is told by that server. Another one's past is forgotten.
+    pub(super) fn hear(&mut self, server: &str) {
+        if self.server != server {
+            *self = Self { server: server.to_owned(), ..Self::default() };
+        }
+    }
+
     /// Adds what a primary knows of its replicas.
     pub(super) fn tell_primary(&mut self, now: Instant, senders: &[Sender], reply: &mut Reply) {
         self.level_at = None;
@@ -159,6 +168,21 @@ mod tests {
         assert_eq!(tell(50, &[sender("a"), sender("b")]).len(), 1, "a came back");
         assert!(tell(645, &[sender("a"), sender("b")]).is_empty(), "one b is enough by now");
         assert_eq!(tell(650, &[sender("a")]).len(), 1);
+    }
+
+    #[test]
+    fn after_a_failover_the_old_primarys_replicas_are_not_missed() {
+        let mut replication = Replication::default();
+        let now = Clock::start().instant();
+        let mut tell = |server: &str, senders: &[Sender]| {
+            let mut reply = Reply::default();
+            replication.hear(server);
+            replication.tell_primary(now, senders, &mut reply);
+            reply.concerns.len()
+        };
+        assert_eq!(tell("one", &[sender("a")]), 0);
+        assert_eq!(tell("one", &[]), 1);
+        assert_eq!(tell("two", &[]), 0);
     }
 
     #[test]
