@@ -134,7 +134,8 @@ impl Mysql {
         let is_fresh = std::mem::replace(&mut session.is_fresh, false);
         let server = self.ask.server.clone();
         let stop = |trouble: Trouble, what: &str| match trouble {
-            Trouble::Broken(_) if !is_fresh => Stop::Stale,
+            // Before a server ends a connection, it may say why in answer to what comes next.
+            _ if !is_fresh => Stop::Stale,
             Trouble::Broken(how) => Stop::Failed(Failure::Down(how)),
             Trouble::Said(words) => Stop::Failed(Failure::Down(format!("{server} refused {what}: {words}"))),
         };

@@ -72,7 +72,7 @@ impl Wire {
         stage.enter(format!("the greeting of {}", ask.server));
         let first = wire.read().await.map_err(|how| wire.down(&how))?;
         if let Some(words) = packet::error(&first) {
-            return Err(Failure::Down(format!("{} refused the connection: {}", ask.server, cut(&words))));
+            return Err(wire.refused(&words));
         }
         let greeting = Greeting::read(&first)
             .ok_or_else(|| Failure::Down(format!("what {} sends is not of MySQL's protocol", ask.server)))?;
@@ -179,7 +179,7 @@ impl Wire {
                 answer = self.read().await.map_err(|how| self.down(&how))?;
             }
             if let Some(words) = packet::error(&answer) {
-                return Err(Failure::Down(format!("{} refused the login: {}", self.server, cut(&words))));
+                return Err(self.refused(&words));
             }
             packet = match answer.first() {
                 Some(0) => return Ok(()),
@@ -195,6 +195,14 @@ impl Wire {
             };
         }
         Err(self.down("the login has no end"))
+    }
+
+    /// A refusal before we were in. Some are not about who we are: there are too many connections, or it takes none from here.
+    fn refused(&self, words: &str) -> Failure {
+        let is_about_anybody =
+            ["ERROR 1040", "ERROR 1129", "ERROR 1130"].iter().any(|code| words.starts_with(code));
+        let what = if is_about_anybody { "the connection" } else { "the login" };
+        Failure::Down(format!("{} refused {what}: {}", self.server, cut(words)))
     }
 
     fn down(&self, how: &str) -> Failure {

@@ -180,7 +180,7 @@ impl Redis {
         let mut reply = Reply { phases: std::mem::take(&mut session.wire.phases), ..Reply::default() };
         let stop = |trouble: Trouble, server: &Server, what: &str| match trouble {
             Trouble::Broken(_) if !is_fresh => Stop::Stale,
-            trouble => Stop::Failed(trouble.failure(server, what)),
+            trouble @ (Trouble::Said(_) | Trouble::Broken(_)) => Stop::Failed(trouble.failure(server, what)),
         };
         let began = self.dialer.instant();
         let pinged = session.wire.ask("PING", &cmd("PING"), &mut self.stage).await;

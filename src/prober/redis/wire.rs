@@ -231,10 +231,9 @@ fn words(error: &ServerError) -> String {
 
 /// The text of an answer; `None` where it is none.
 pub(super) fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::BulkString(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.clone()),
-        Value::Okay => Some("OK".to_owned()),
-        _ => None,
+    if let Value::SimpleString(text) = value {
+        return Some(text.clone());
     }
+    let Value::BulkString(bytes) = value else { return None };
+    Some(String::from_utf8_lossy(bytes).into_owned())
 }
