@@ -128,7 +128,7 @@ async fn a_new_certificate_in_the_servers_or_the_authoritys_hands_is_seen_at_onc
     let mut web = Web::start_with(Some(old.server(&["localhost"], Ends::In(90 * DAY), &[]))).await;
     let asked = Asked::start(probe(&web, TlsMode::VerifyFull, Some(&ca)));
     asked.until_health(Health::Ok).await;
-    // The server's next certificate has ended: a session that is resumed would not show it.
+    // The server's next certificate has ended already.
     web.stop().await;
     web.secure_with(old.server(&["localhost"], Ends::Ago(DAY), &[]));
     web.start_again().await;
@@ -140,6 +140,20 @@ async fn a_new_certificate_in_the_servers_or_the_authoritys_hands_is_seen_at_onc
     web.secure_with(new.server(&["localhost"], Ends::In(90 * DAY), &[]));
     web.start_again().await;
     asked.until_health(Health::Ok).await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_ends_while_we_look_on_is_not_taken_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    // A session that is resumed would go on without it.
+    let config = Authority::new(&ca).server(&["localhost"], Ends::In(Duration::from_secs(6)), &[]);
+    let web = Web::start_with(Some(config)).await;
+    let asked = Asked::start(probe(&web, TlsMode::VerifyFull, Some(&ca)));
+    let state = asked.until_health(Health::Degraded).await;
+    assert!(why(&state).starts_with("its certificate ends in less than an hour, on 20"), "{}", why(&state));
+    let state = asked.until_health(Health::Failed).await;
+    assert!(why(&state).contains("its certificate ended less than an hour ago, on 20"), "{}", why(&state));
 }
 
 #[tokio::test]

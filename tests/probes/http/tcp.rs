@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use outrigger::config::probes::{Ask, Probe, Server};
+use outrigger::config::probes::{Ask, Dns, Probe, Server};
 use outrigger::engine::health::{FactValue, Health};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -112,6 +112,13 @@ async fn without_a_descriptor_left_nobody_is_blamed() {
         let state = asked.until_health(Health::Unknown).await;
         assert!(why(&state).ends_with("Too many open files (os error 24)"), "{}", why(&state));
     }
+    // A name that is in no file of this machine's.
+    let ask = Ask::Dns(Dns { name: "db.invalid".to_owned(), expect: Vec::new() });
+    let no_resolver = Asked::start(at_once(ask));
+    let state = no_resolver.until("it was tried", |state| state.last.is_some()).await;
+    assert_eq!(state.health, Health::Unknown, "{}", why(&state));
+    assert!(why(&state).ends_with("Too many open files (os error 24)"), "{}", why(&state));
+    drop(no_resolver);
     drop(taken);
     by_address.until_health(Health::Ok).await;
     by_name.until_health(Health::Ok).await;
