@@ -5,7 +5,6 @@ use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::engine::host::{HostState, LimitedBy};
@@ -13,7 +12,6 @@ use crate::host::Host;
 use crate::host::files::Root;
 use crate::host::groups::{Group, Groups, Version};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const LIMIT: u64 = 64 << 20;
 
 /// Waits for a line, holds 20 MB, then says a line after each bit of work.
@@ -147,5 +145,4 @@ fn a_process_in_a_group_of_this_kernel_is_seen_to_be_throttled_and_killed_for_wa
     let after: HostState = sample();
     assert_eq!((after.memory.oom_kills, after.memory.oom_kills_new), (Some(1), 1), "{after:?}");
     assert_eq!(after.memory.oom_killed_at, Some(after.at));
-    assert!(clock.uptime() < PATIENCE);
 }
