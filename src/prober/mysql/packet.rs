@@ -199,7 +199,7 @@ pub(super) fn is_end(packet: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use proptest::prelude::{any, proptest};
 
     #[test]
     fn a_greeting_is_read() {

@@ -1,6 +1,6 @@
 //! No password is told, wherever it was put and however it was written.
 
-use proptest::prelude::*;
+use proptest::prelude::{Just, ProptestConfig, Strategy, prop_assert, prop_oneof, proptest};
 
 use crate::config::ByHand;
 use crate::config::dependencies::tests::World;
