@@ -12,6 +12,8 @@ mod command_line;
 mod configuration;
 #[path = "bad_input/ports.rs"]
 mod ports;
+#[path = "bad_input/probes.rs"]
+mod probes;
 #[path = "bad_input/secrets.rs"]
 mod secrets;
 #[path = "bad_input/store.rs"]

@@ -8,10 +8,14 @@ use outrigger::config::{Flags, Loaded, Origin, Sources, load};
 
 const PAGE: &str = include_str!("../docs/CONFIGURATION.md");
 
+/// The first block is the whole file with its defaults, the second one holds examples of probes.
+fn blocks() -> Vec<&'static str> {
+    let ended = |text: &'static str| &text[..text.find("```").expect("the block ends")];
+    PAGE.split("```toml\n").skip(1).map(ended).collect()
+}
+
 fn block() -> &'static str {
-    let start = PAGE.find("```toml\n").expect("the page holds a block of TOML") + "```toml\n".len();
-    let end = PAGE[start..].find("```").expect("the block ends");
-    &PAGE[start..start + end]
+    blocks()[0]
 }
 
 fn load_from(directory: &Path, file: Option<PathBuf>, env: &[(&str, &str)]) -> Loaded {
@@ -38,8 +42,7 @@ fn written() -> Vec<(String, String)> {
 #[test]
 fn the_page_holds_every_option_and_no_other() {
     let dir = tempfile::tempdir().unwrap();
-    let known: BTreeSet<String> =
-        load_from(dir.path(), None, &[]).origins.keys().map(|&name| name.to_owned()).collect();
+    let known: BTreeSet<String> = load_from(dir.path(), None, &[]).origins.into_keys().collect();
     let page: BTreeSet<String> = written().into_iter().map(|(option, _)| option).collect();
     assert_eq!(page, known);
     assert!(known.len() > 40, "only {} options were looked at", known.len());
@@ -69,6 +72,33 @@ fn loading_the_page_changes_nothing() {
     assert_eq!(page.warnings, defaults.warnings);
     assert!(page.warnings.is_empty(), "{:?}", page.warnings);
     assert!(matches!(page.origins["judge.watch"].origin, Origin::File { .. }));
+}
+
+#[test]
+fn the_examples_of_probes_load_and_each_of_them_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("page.toml");
+    let examples = blocks()[1];
+    std::fs::write(&file, examples).unwrap();
+    let env = [
+        ("REDIS_URL", "redis://cache"),
+        ("ORDERS_DATABASE_URL", "postgres://me:secret@db/orders"),
+        ("BILLING_AUTHORIZATION", "Bearer secret"),
+    ];
+    let page = load_from(dir.path(), Some(file), &env);
+    assert_eq!(page.config.probes.list.len(), examples.matches("[probe.").count());
+    assert!(page.warnings.is_empty() && page.config.probes.left_out.is_empty(), "{:?}", page.config.probes);
+}
+
+#[test]
+fn each_key_of_a_probe_is_on_the_page() {
+    let keys = include_str!("../src/config/dependencies/kinds.rs");
+    let lists = keys.split_once("const COMMON").and_then(|(_, rest)| rest.split_once("fn amend")).unwrap().0;
+    let words: BTreeSet<&str> = lists.split('"').skip(1).step_by(2).collect();
+    assert!(words.len() > 25, "{words:?}");
+    for word in words.iter().filter(|word| **word != "url") {
+        assert!(PAGE.contains(&format!("`{word}`")), "`{word}` is not on the page");
+    }
 }
 
 #[test]
@@ -111,15 +141,18 @@ fn each_variable_of_the_page_exists() {
     let sources = [
         include_str!("../src/config/environment.rs"),
         include_str!("../src/config/sections.rs"),
+        include_str!("../src/config/dependencies/discovery.rs"),
         include_str!("../src/agent/life.rs"),
     ]
     .concat();
     let names = |text: &str| -> BTreeSet<String> {
         let words = text.split(|c: char| !(c.is_ascii_uppercase() || c == '_'));
-        words.filter(|word| word.starts_with("RAILWAY_") && word.len() > 10).map(str::to_owned).collect()
+        let known = ["RAILWAY_", "DATABASE_", "POSTGRES_", "REDIS_", "MYSQL", "PG", "REDIS"];
+        let is_one = |word: &&str| word.len() > 5 && known.iter().any(|start| word.starts_with(start));
+        words.filter(is_one).map(str::to_owned).collect()
     };
     let page = names(PAGE);
-    assert!(page.len() >= 7);
+    assert!(page.len() >= 30, "{page:?}");
     for name in page {
         assert!(sources.contains(&name), "{name} is on the page and not in the code");
     }

@@ -3,8 +3,12 @@
 //! `scripts/test` installs the servers. Without them these tests skip, and say so; where `CI` is set that is a failure.
 //! `PROBES=off` leaves them out.
 
+#[path = "probes/agent.rs"]
+mod agent;
 #[path = "probes/asked.rs"]
 mod asked;
+#[path = "probes/deep.rs"]
+mod deep;
 #[path = "probes/http.rs"]
 mod http;
 #[path = "probes/mysql.rs"]

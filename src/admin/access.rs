@@ -85,9 +85,11 @@ pub(super) fn door(method: &Method, path: &str) -> Door {
         return Door::Act;
     }
     match path {
-        "/api/health" | "/api/health/deep" => Door::Health,
+        "/api/health" | "/api/health/deep" | "/api/live" | "/api/ready" | "/api/version" => Door::Health,
         "/metrics" => Door::Metrics,
-        "/" | "/style.css" | "/app.js" | "/charts.js" | "/routes.js" | "/words.js" => Door::Page,
+        "/" | "/style.css" => Door::Page,
+        // The page's own scripts, which say nothing.
+        script if script.ends_with(".js") && script.rfind('/') == Some(0) => Door::Page,
         _ => Door::Read,
     }
 }
@@ -151,12 +153,18 @@ fn is_local(address: SocketAddr, headers: &HeaderMap) -> bool {
 }
 
 fn check_token(headers: &HeaderMap, token: &Secret) -> Result<(), Refusal> {
-    let given = headers.get(header::AUTHORIZATION).ok_or(TOKEN_WANTED)?.as_bytes();
-    let given = match given.split_at_checked(b"Bearer ".len()) {
-        Some((scheme, given)) if scheme.eq_ignore_ascii_case(b"Bearer ") => given,
-        Some(_) | None => return Err(TOKEN_WANTED),
-    };
-    if token.matches(given) { Ok(()) } else { Err(TOKEN_WRONG) }
+    let given = headers.get(header::AUTHORIZATION).and_then(|field| bearer(field.as_bytes()));
+    if token.matches(given.ok_or(TOKEN_WANTED)?) { Ok(()) } else { Err(TOKEN_WRONG) }
+}
+
+/// Whether an `Authorization` field bears the token.
+pub(super) fn bears(field: &[u8], token: &Secret) -> bool {
+    bearer(field).is_some_and(|given| token.matches(given))
+}
+
+fn bearer(field: &[u8]) -> Option<&[u8]> {
+    let (scheme, given) = field.split_at_checked(b"Bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then_some(given)
 }
 
 fn check_browser(door: Door, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {

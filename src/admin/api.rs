@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::access::{self, Peer, Refusal};
-use crate::admin::health::{self, Detail};
+use crate::admin::health::{self, Answer, Detail, Page, Wanted};
 use crate::admin::shared::{Command, NoAnswer, Published, STREAMS_MAX, Shared};
-use crate::admin::{metrics, pages, releases, stream};
+use crate::admin::{metrics, pages, probes, releases, stream};
 use crate::engine::release::RecordId;
 use crate::engine::route::GROUPS_MAX;
 
@@ -40,8 +40,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The longest record id.
 const ID_MAX: usize = 32;
 
-const ROUTES: &str = "there is no such page; there are: / /metrics /api/health /api/health/deep /api/snapshot \
-                      /api/releases /api/routes /api/stream /api/records /api/records/{id} and, with POST, /api/pause and /api/resume";
+const ROUTES: &str = "there is no such page; there are: / /metrics /api/health /api/health/deep /api/live \
+                      /api/ready /api/version /api/snapshot /api/probes /api/releases /api/routes /api/stream /api/records /api/records/{id} and, with POST, /api/pause and /api/resume";
 
 /// What every handler works with.
 #[derive(Clone, Debug)]
@@ -66,6 +66,10 @@ pub(super) fn router(shared: Arc<Shared>, shutdown: CancellationToken) -> Router
         .route("/metrics", get(scrape))
         .route("/api/health", get(shallow_health))
         .route("/api/health/deep", get(deep_health))
+        .route("/api/live", get(status_page))
+        .route("/api/ready", get(status_page))
+        .route("/api/version", get(status_page))
+        .route("/api/probes", get(dependencies))
         .route("/api/snapshot", get(snapshot))
         .route("/api/releases", get(by_release))
         .route("/api/routes", get(by_route))
@@ -153,19 +157,54 @@ async fn scrape(State(desk): State<Desk>) -> Response {
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&desk.shared)).into_response()
 }
 
-async fn shallow_health(State(desk): State<Desk>, method: Method, headers: HeaderMap) -> Response {
-    health::page(&desk.shared, &method, false, headers.get(header::ACCEPT), Detail::Names).map(Body::from)
-}
-
-async fn deep_health(
-    State(desk): State<Desk>,
-    Extension(peer): Extension<Peer>,
+async fn shallow_health(
+    desk: State<Desk>,
+    peer: Extension<Peer>,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    let inside = access::may_see_inside(peer, &headers, desk.shared.token.as_ref());
+    health_page(Page::Shallow, &desk, *peer, &method, &headers).await
+}
+
+async fn deep_health(
+    desk: State<Desk>,
+    peer: Extension<Peer>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    health_page(Page::Deep, &desk, *peer, &method, &headers).await
+}
+
+async fn status_page(
+    desk: State<Desk>,
+    peer: Extension<Peer>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    match health::status_page(uri.path()) {
+        Some(page) => health_page(page, &desk, *peer, &method, &headers).await,
+        None => Fault::new(StatusCode::NOT_FOUND, ROUTES).into_response(),
+    }
+}
+
+async fn health_page(page: Page, desk: &Desk, peer: Peer, method: &Method, headers: &HeaderMap) -> Response {
+    let shared = &desk.shared;
+    let inside = shared.health.public_details || access::may_see_inside(peer, headers, shared.token.as_ref());
     let detail = if inside { Detail::All } else { Detail::Names };
-    health::page(&desk.shared, &method, true, headers.get(header::ACCEPT), detail).map(Body::from)
+    let draft = health::wants_draft(headers);
+    let answer =
+        match health::answer(shared, Wanted { page, detail, draft, head_only: *method == Method::HEAD }) {
+            Answer::Now(answer) => answer,
+            Answer::Soon(answer) => answer.await,
+        };
+    answer.map(Body::from)
+}
+
+async fn dependencies(State(desk): State<Desk>, uri: Uri) -> Result<Response, Fault> {
+    let Query(asked) = query::<ProbesQuery>(&uri)?;
+    let with_history = asked.history.unwrap_or(0) > 0;
+    Ok(no_store(json!({ "probes": probes::all(desk.shared.dependencies.as_ref(), with_history) })))
 }
 
 async fn snapshot(State(desk): State<Desk>, uri: Uri) -> Result<Response, Fault> {
@@ -266,6 +305,12 @@ struct SnapshotQuery {
 #[serde(deny_unknown_fields)]
 struct RoutesQuery {
     limit: Option<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProbesQuery {
+    history: Option<u8>,
 }
 
 #[derive(Debug, Deserialize)]

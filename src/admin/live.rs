@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::engine::health::ProbeState;
 use crate::engine::host::HostState;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::time::Time;
@@ -17,6 +18,8 @@ pub struct Live {
     pub app: AppView,
     /// The store.
     pub store: StoreView,
+    /// The dependencies, as the probes see them, ascending by name.
+    pub probes: Vec<Arc<ProbeState>>,
     /// The container and the agent against their limits; `None` before the first sample.
     pub host: Option<Arc<HostState>>,
     /// When the agent started.

@@ -8,6 +8,7 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, Me
 use prometheus::{Encoder as _, TextEncoder};
 
 use crate::admin::live::Phase;
+use crate::admin::probe_metrics;
 use crate::admin::routes::ROUTE_BUCKETS_US;
 use crate::admin::shared::{Published, Shared};
 use crate::admin::streams;
@@ -158,7 +159,7 @@ fn by_route(totals: &Totals) -> Vec<MetricFamily> {
     ]
 }
 
-fn cumulative(bounds_us: &[u64], counts: &[u64]) -> Vec<(u64, u64)> {
+pub(super) fn cumulative(bounds_us: &[u64], counts: &[u64]) -> Vec<(u64, u64)> {
     let mut below = 0;
     let sums = counts.iter().map(|count| {
         below += count;
@@ -168,7 +169,7 @@ fn cumulative(bounds_us: &[u64], counts: &[u64]) -> Vec<(u64, u64)> {
 }
 
 /// `cumulative`: how many are not above each bound, in microseconds.
-fn histogram(cumulative: Vec<(u64, u64)>, count: u64, sum_seconds: f64) -> Metric {
+pub(super) fn histogram(cumulative: Vec<(u64, u64)>, count: u64, sum_seconds: f64) -> Metric {
     let bucket = |(bound_us, count): (u64, u64)| {
         let mut bucket = Bucket::default();
         bucket.set_upper_bound(bound_us as f64 / 1e6);
@@ -188,6 +189,7 @@ fn seen(published: &Published) -> Vec<MetricFamily> {
     let mut families = of_app(published);
     families.extend(of_engine(published));
     families.extend(of_store(published));
+    families.extend(probe_metrics::families(&published.live));
     families
 }
 
@@ -330,9 +332,9 @@ fn of_store(published: &Published) -> Vec<MetricFamily> {
     ]
 }
 
-type Samples<'a> = Vec<(Vec<(&'static str, &'a str)>, f64)>;
+pub(super) type Samples<'a> = Vec<(Vec<(&'static str, &'a str)>, f64)>;
 
-fn gauge(name: &str, help: &str, samples: Samples<'_>) -> MetricFamily {
+pub(super) fn gauge(name: &str, help: &str, samples: Samples<'_>) -> MetricFamily {
     let metrics = samples.into_iter().map(|(labels, value)| {
         let mut gauge = Gauge::default();
         gauge.set_value(value);
@@ -343,7 +345,7 @@ fn gauge(name: &str, help: &str, samples: Samples<'_>) -> MetricFamily {
     family(name, help, MetricType::GAUGE, metrics.collect())
 }
 
-fn counter(name: &str, help: &str, samples: Samples<'_>) -> MetricFamily {
+pub(super) fn counter(name: &str, help: &str, samples: Samples<'_>) -> MetricFamily {
     let metrics = samples.into_iter().map(|(labels, value)| {
         let mut counter = Counter::default();
         counter.set_value(value);
@@ -354,7 +356,7 @@ fn counter(name: &str, help: &str, samples: Samples<'_>) -> MetricFamily {
     family(name, help, MetricType::COUNTER, metrics.collect())
 }
 
-fn labelled(mut metric: Metric, labels: Vec<(&'static str, &str)>) -> Metric {
+pub(super) fn labelled(mut metric: Metric, labels: Vec<(&'static str, &str)>) -> Metric {
     let pair = |(name, value): (&str, &str)| {
         let mut pair = LabelPair::default();
         pair.set_name(name.to_owned());
@@ -365,7 +367,7 @@ fn labelled(mut metric: Metric, labels: Vec<(&'static str, &str)>) -> Metric {
     metric
 }
 
-fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+pub(super) fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
     family.set_name(name.to_owned());
     family.set_help(help.to_owned());
@@ -374,6 +376,6 @@ fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> Met
     family
 }
 
-fn flag(is: bool) -> f64 {
+pub(super) fn flag(is: bool) -> f64 {
     f64::from(u8::from(is))
 }

@@ -15,6 +15,8 @@ mod health;
 mod live;
 mod metrics;
 mod pages;
+mod probe_metrics;
+mod probes;
 mod releases;
 mod routes;
 mod series;
@@ -28,7 +30,9 @@ mod totals;
 mod view;
 mod words;
 
-pub use crate::admin::health::public_page;
+pub use crate::admin::health::{
+    Answer, Dependencies, Later, Options as HealthOptions, PublicRequest, public_page,
+};
 pub use crate::admin::live::{AppView, Live, Phase, ServiceView, StoreView};
 pub use crate::admin::serve::{serve, serve_unix};
 pub use crate::admin::shared::{Command, Reply, Shared};

@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use crate::admin::health::{self, Dependencies, Later};
 use crate::admin::live::Live;
 use crate::admin::routes::RoutesJson;
 use crate::admin::series::{Point, Series};
@@ -14,6 +15,7 @@ use crate::admin::totals::{Totals, TotalsView};
 use crate::admin::view;
 use crate::clock::Clock;
 use crate::config::Secret;
+use crate::engine::health::{Point as HealthPoint, ProbeState};
 use crate::engine::release::RecordId;
 use crate::engine::time::Time;
 use crate::engine::window::Window;
@@ -67,15 +69,41 @@ pub enum Command {
 }
 
 /// Shared by the agent, which publishes, and everything that renders.
-#[derive(Debug)]
 pub struct Shared {
     pub(super) clock: Clock,
     pub(super) token: Option<Secret>,
+    /// Options of the health pages,
+    pub(super) health: health::Options,
+    /// and whom they ask.
+    pub(super) dependencies: Arc<dyn Dependencies>,
     pub(super) streams: Arc<Semaphore>,
     commands: mpsc::Sender<Command>,
     published: ArcSwapOption<Published>,
     books: Mutex<Books>,
     changed: watch::Sender<u64>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// No dependency.
+struct Nobody;
+
+impl Dependencies for Nobody {
+    fn known(&self) -> Vec<Arc<ProbeState>> {
+        Vec::new()
+    }
+
+    fn fresh(&self, _max_age: Duration, _within: Duration) -> Later<Vec<Arc<ProbeState>>> {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    fn history(&self, _name: &str) -> Option<Vec<HealthPoint>> {
+        None
+    }
 }
 
 /// What the agent published last.
@@ -116,12 +144,21 @@ pub(super) enum NoAnswer {
 }
 
 impl Shared {
-    /// Nothing is published yet. `token`: what acts, and what is read from off this machine, needs it. `commands` leads
+    /// With dependencies to be shown, and asked by the health pages.
+    pub fn with_dependencies(mut self, dependencies: Arc<dyn Dependencies>, health: health::Options) -> Self {
+        self.dependencies = dependencies;
+        self.health = health;
+        self
+    }
+
+    /// Nothing is published yet, and there are no dependencies. `token`: what acts, and what is read from off this machine, needs it. `commands` leads
     /// to the agent's loop; when it is full, callers are told to try again.
     pub fn new(clock: Clock, token: Option<Secret>, commands: mpsc::Sender<Command>) -> Self {
         Self {
             clock,
             token,
+            health: health::Options::default(),
+            dependencies: Arc::new(Nobody),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             commands,
             published: ArcSwapOption::empty(),

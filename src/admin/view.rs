@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::admin::probes::ProbeJson;
 use crate::admin::shared::Published;
 use crate::admin::streams::{self, StreamJson};
 use crate::admin::totals::TotalsView;
@@ -38,6 +39,8 @@ pub(super) struct SnapshotJson<'a> {
     outlook: Option<OutlookJson>,
     /// Dependencies that are worse than they used to be.
     worse_dependencies: Vec<&'a str>,
+    /// The dependencies as the probes see them.
+    probes: Vec<ProbeJson<'a>>,
     evidence: Vec<StreamJson<'a>>,
     latency_progress: f64,
     baseline: Option<BaselineJson<'a>>,
@@ -257,6 +260,7 @@ pub(super) fn snapshot(published: &Published) -> SnapshotJson<'_> {
         score: engine.score,
         outlook: outlook(engine),
         worse_dependencies: engine.worse_dependencies.iter().map(|name| &**name).collect(),
+        probes: live.probes.iter().map(|state| ProbeJson::of(state)).collect(),
         evidence: engine.evidence.iter().map(|s| streams::json(s, &engine.policy)).collect(),
         latency_progress: engine.latency_progress,
         baseline: engine.baseline.as_ref().map(baseline),

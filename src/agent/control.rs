@@ -16,6 +16,7 @@ use crate::admin::{self, AppView, Command, ServiceView};
 use crate::agent::sampling::Sampling;
 use crate::clock::Clock;
 use crate::engine::diagnosis::Diagnosis;
+use crate::engine::health::HealthChange;
 use crate::engine::record::{Decision, Exit, Happening, Order, Pause, Progress, Record};
 use crate::engine::release::RecordId;
 use crate::engine::snapshot::Snapshot;
@@ -23,6 +24,7 @@ use crate::engine::time::Time;
 use crate::engine::window::Window;
 use crate::engine::{Effect, Engine, Input};
 use crate::platform::Platform;
+use crate::prober::Prober;
 use crate::recorder::Recorder;
 use crate::store::{ReadError, Store, Write};
 
@@ -85,6 +87,10 @@ pub(super) struct Setup {
     /// The app as its life shows it.
     pub(super) app: Arc<ArcSwap<AppView>>,
     pub(super) sampling: Sampling,
+    /// What is asked of the dependencies,
+    pub(super) prober: Prober,
+    /// and how their health changes.
+    pub(super) health: mpsc::Receiver<HealthChange>,
     pub(super) news: mpsc::Receiver<News>,
     pub(super) commands: mpsc::Receiver<Command>,
 }
@@ -141,6 +147,7 @@ impl Control {
                 },
                 _ = seal.tick() => self.seal().await,
                 Some(input) = self.inputs.recv() => self.heard(input).await,
+                Some(change) = self.set.health.recv() => self.step(Input::HealthChanged(change)).await,
                 Some(command) = self.set.commands.recv() => self.obey(command).await,
             }
         }
@@ -186,6 +193,7 @@ impl Control {
     async fn seal_now(&mut self, stalled: bool) {
         let mut window = self.close_window(stalled);
         window.resources = self.set.sampling.take(self.set.app.load().pid);
+        window.probes = self.set.prober.take();
         if window.stalled && !stalled {
             warn!(lag_us = window.lag_us, "a worker was stalled, so this window is no evidence");
         }
@@ -212,6 +220,7 @@ impl Control {
             Input::Sealed(_)
             | Input::BecameReady
             | Input::Exited(_)
+            | Input::HealthChanged(_)
             | Input::Paused(_)
             | Input::Resumed { .. }
             | Input::RecordLost { .. } => {}
@@ -407,7 +416,9 @@ fn log_record(record: &Record) {
             info!(record = %id, by = %pause.by, reason = %pause.reason, "acting paused")
         }
         Happening::Resumed { by } => info!(record = %id, %by, "acting resumed"),
-        Happening::Started { .. } | Happening::Ready | Happening::Exited(_) => {}
+        // Whoever saw these happen has said so: the app's life, the prober.
+        Happening::Started { .. } | Happening::Ready | Happening::Exited(_) | Happening::HealthChanged(_) => {
+        }
     }
 }
 

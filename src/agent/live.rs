@@ -13,6 +13,7 @@ impl Control {
             service: self.set.service.clone(),
             app: AppView::clone(&self.set.app.load()),
             store: store_view(self.set.store.status()),
+            probes: self.set.prober.states(),
             host: self.set.sampling.host(),
             started: self.set.started,
             platform: self.set.platform.kind(),

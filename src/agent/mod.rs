@@ -11,6 +11,7 @@
 //! judged or ordered until the next start.
 
 mod control;
+mod dependencies;
 mod identity;
 mod life;
 mod live;

@@ -19,7 +19,7 @@ use crate::agent::control::{Control, Decider, NEWS_MAX, Setup};
 use crate::agent::life::{Agent, AppPhase, text};
 use crate::agent::restart::Restarts;
 use crate::agent::sampling::Sampling;
-use crate::agent::{Error, Job, SOCKET_FILE, fingerprint};
+use crate::agent::{Error, Job, SOCKET_FILE, dependencies, fingerprint};
 use crate::clock::Clock;
 use crate::config::{Address, Config, Origin, Setting};
 use crate::engine::memory::Memory;
@@ -31,7 +31,7 @@ use crate::engine::{Effect, Engine, Identity};
 use crate::host::Host;
 use crate::platform;
 use crate::prober::{Readiness, Target};
-use crate::proxy::{self, Arm, LocalPages, Phase, Plan, Upstream};
+use crate::proxy::{self, Arm, LocalPage, LocalPages, Phase, Plan, Upstream};
 use crate::recorder::Recorder;
 use crate::store::{self, Store};
 use crate::supervisor::{self, Signals, Supervisor, Usage};
@@ -71,12 +71,14 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
     let (port, upstream, target) = upstream(&config)?;
     let plan = first_plan(&upstream, &config);
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
-    let shared = Arc::new(admin::Shared::new(clock, config.admin.token.clone(), commands_in));
-    let data_path = start_data_path(&config, public, &plan, &recorder, clock, &shared)?;
-
     let shutdown = CancellationToken::new();
-    let admin_address = open_doors(&runtime, admin_listener, &config, &store, &shared, &shutdown)?;
     let supervisor = Supervisor::start();
+    let (prober, health) = dependencies::start(&config, clock, &runtime, &supervisor, &shutdown);
+    let shared = admin::Shared::new(clock, config.admin.token.clone(), commands_in);
+    let asked = Arc::new(dependencies::Asked(prober.clone()));
+    let shared = Arc::new(shared.with_dependencies(asked, dependencies::health_options(&config)));
+    let data_path = start_data_path(&config, public, &plan, &recorder, clock, &shared)?;
+    let admin_address = open_doors(&runtime, admin_listener, &config, &store, &shared, &shutdown)?;
     announce(&config, &warnings, &data_path, admin_address, release.as_str());
 
     let (news_in, news) = mpsc::channel(NEWS_MAX);
@@ -93,6 +95,8 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
         shared: Arc::clone(&shared),
         app: Arc::clone(&view),
         sampling: sampling(clock, &config, &supervisor),
+        prober,
+        health,
         news,
         commands,
     });
@@ -188,7 +192,7 @@ fn service(config: &Config, boot: u16) -> ServiceView {
 /// The release, and a warning when it cannot be known.
 fn release(
     config: &Config,
-    origins: &BTreeMap<&'static str, Setting>,
+    origins: &BTreeMap<String, Setting>,
     command: &[OsString],
     env: &[(OsString, OsString)],
     boot: u16,
@@ -294,11 +298,16 @@ fn upstream(config: &Config) -> Result<(u16, Upstream, Target), Error> {
 fn local_pages(shared: Arc<admin::Shared>, health_path: Option<String>) -> LocalPages {
     let Some(health_path) = health_path else { return Arc::new(|_| None) };
     Arc::new(move |request| {
-        if !request.path.starts_with(&health_path) {
-            return None;
-        }
-        let accept = request.accept.and_then(|text| http::HeaderValue::from_str(text).ok());
-        admin::public_page(&shared, request.method, request.path, accept.as_ref(), &health_path)
+        let asked = admin::PublicRequest {
+            method: request.method,
+            path: request.path,
+            accept: request.accept,
+            authorization: request.authorization,
+        };
+        admin::public_page(&shared, &asked, &health_path).map(|page| match page {
+            admin::Answer::Now(page) => LocalPage::Now(page),
+            admin::Answer::Soon(page) => LocalPage::Soon(page),
+        })
     })
 }
 

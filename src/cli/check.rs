@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::cli::run::ConfigArgs;
 use crate::cli::{EXIT_FAILED, EXIT_USAGE};
+use crate::config::probes::{Probe, Probes, Why};
 use crate::config::{Address, Loaded, Platform};
 use crate::store;
 
@@ -78,19 +79,20 @@ fn print_json(args: &ConfigArgs, loaded: &Loaded, faults: &[Fault]) {
         .origins
         .iter()
         .map(|(name, s)| {
-            (
-                (*name).to_owned(),
-                json!({ "value": s.value, "default": s.default, "from": s.origin.to_string() }),
-            )
+            (name.clone(), json!({ "value": s.value, "default": s.default, "from": s.origin.to_string() }))
         })
         .collect();
     let texts: Vec<&str> = faults.iter().map(|f| f.text.as_str()).collect();
+    let left_out = loaded.config.probes.left_out.iter();
+    let left_out: Vec<_> = left_out.map(|left| json!({ "what": left.what, "why": left.why })).collect();
     let all = json!({
         "ok": faults.is_empty(),
         "faults": texts,
         "warnings": loaded.warnings,
         "runs": app(args, loaded),
         "options": options,
+        "probes": loaded.config.probes.list.iter().map(probe_json).collect::<Vec<_>>(),
+        "probes_left_out": left_out,
     });
     println!("{all}");
 }
@@ -106,6 +108,7 @@ fn print_text(args: &ConfigArgs, loaded: &Loaded, faults: &[Fault]) {
     println!("data         {}", config.store.dir.display());
     println!("mode         {}", config.policy.mode.label());
     println!("platform     {}", platform(&config.platform));
+    print_probes(&config.probes);
     let changed: Vec<_> = loaded.origins.iter().filter(|(_, s)| s.value != s.default).collect();
     if !changed.is_empty() {
         println!("\noptions that differ from their defaults:");
@@ -121,6 +124,49 @@ fn print_text(args: &ConfigArgs, loaded: &Loaded, faults: &[Fault]) {
     }
     if faults.is_empty() {
         println!("\nno faults");
+    }
+}
+
+/// What would be asked, of whom and why; and what would not.
+fn print_probes(probes: &Probes) {
+    if probes.list.is_empty() && probes.left_out.is_empty() {
+        println!("probes       none: no section asks for one, and no variable names a database");
+        return;
+    }
+    println!("\nprobes:");
+    let width = probes.list.iter().map(|probe| probe.name.len()).max().unwrap_or_default();
+    for probe in &probes.list {
+        println!(
+            "  {:width$}  {}  {}  every {}, {}  ({})",
+            probe.name,
+            probe.ask.kind(),
+            probe.target,
+            humantime::format_duration(probe.interval),
+            if probe.critical { "critical" } else { "not critical" },
+            why(&probe.why)
+        );
+    }
+    for left in &probes.left_out {
+        println!("  left out: {}: {}", left.what, left.why);
+    }
+}
+
+fn probe_json(probe: &Probe) -> serde_json::Value {
+    json!({
+        "name": probe.name,
+        "kind": probe.ask.kind(),
+        "target": probe.target,
+        "interval_ms": probe.interval.as_millis() as u64,
+        "timeout_ms": probe.timeout.as_millis() as u64,
+        "critical": probe.critical,
+        "why": why(&probe.why),
+    })
+}
+
+fn why(why: &Why) -> String {
+    match why {
+        Why::Found(variable) => (*variable).to_owned(),
+        Why::Configured(origin) => origin.to_string(),
     }
 }
 

@@ -7,6 +7,7 @@ mod show;
 use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -83,6 +84,9 @@ pub struct DemoAppArgs {
     /// The seed of its chance
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// The database that it asks
+    #[arg(long)]
+    pub database: Option<SocketAddr>,
 }
 
 /// Run a command that is killed when the demo dies
@@ -117,6 +121,7 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     };
     let mut options = StageOptions::new(vec![program.into_os_string()], dir.path.clone());
     options.settings = plan.settings();
+    options.database = plan.database();
     let stage = Stage::start(options, clock).await.context("open the stage")?;
     let (sender, mut events) = mpsc::channel(EVENTS_MAX);
     let mut show = Show::new(args.json, args.no_color.is_some_and(|value| !value.is_empty()));
@@ -146,9 +151,9 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
 
 /// Runs the demo's app until it is told to end, or crashes as told.
 pub async fn run_app(args: DemoAppArgs) -> anyhow::Result<ExitCode> {
-    let DemoAppArgs { port, release, behave, after, seed } = args;
+    let DemoAppArgs { port, release, behave, after, seed, database } = args;
     let plan = AppPlan { behave, after, seed };
-    let code = app::run(AppOptions { port, release, plan }).await;
+    let code = app::run(AppOptions { port, release, plan, database }).await;
     code.map(ExitCode::from).with_context(|| format!("run the demo's app on port {port}"))
 }
 

@@ -1,6 +1,6 @@
 //! Arguments, log set-up, exit codes: what a person types and gets back.
 //!
-//! Exit codes are stable: 0 done, 1 failed, 64 wrong usage or configuration; `run` passes on the app's own code, 126 and
+//! Exit codes are stable: 0 done, 1 failed, 64 wrong usage or configuration; `probe` has a code a state; `run` passes on the app's own code, 126 and
 //! 127 where it could not be started, and 128 + n where signal n ended it, as a shell would.
 
 mod backtest;
@@ -11,6 +11,7 @@ pub mod explain;
 mod healthcheck;
 mod judge;
 mod logs;
+mod probe;
 pub mod read;
 mod replay;
 mod run;
@@ -56,6 +57,8 @@ enum Command {
     Resume(read::Resume),
     /// Read the configuration, say what would run, and find every fault; changes nothing
     Check(check::CheckArgs),
+    /// Ask a dependency by hand, as the agent would, and explain the answer
+    Probe(probe::ProbeArgs),
     /// Judge ticks that were recorded anywhere: a baseline and a candidate in, a verdict a tick out
     Judge(judge::JudgeArgs),
     /// Which faults the judge could find at this service's traffic, and how soon
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Pause(args) => block_on(async { told(read::pause(&args).await) }),
         Command::Resume(args) => block_on(async { told(read::resume(&args).await) }),
         Command::Check(args) => check::check(&args),
+        Command::Probe(args) => probe::probe(&args),
         Command::Judge(args) => judge::judge(&args),
         Command::Detectability(args) => detectability::detectability(&args),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),

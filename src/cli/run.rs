@@ -52,6 +52,7 @@ impl ConfigArgs {
             admin: self.admin.clone(),
             upstream: self.upstream.clone(),
             data: self.data.clone(),
+            ..Flags::default()
         };
         let sources = Sources::of_process(self.config.clone(), flags);
         let env = sources.env.clone();

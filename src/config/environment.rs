@@ -12,6 +12,12 @@ use crate::config::value::{Layer, Origin, Value};
 
 /// What the names of all options begin with, as in `OUTRIGGER__JUDGE__WATCH`.
 pub(super) const OPTION_PREFIX: &str = "OUTRIGGER__";
+/// The section of tables that have their own names.
+pub(super) const PROBE: &str = "probe";
+/// What the names of such options begin with, as in `OUTRIGGER__PROBE__ORDERS_DB__CRITICAL`.
+const PROBE_PREFIX: &str = "OUTRIGGER__PROBE__";
+/// The longest name of a probe.
+const PROBE_NAME_LEN_MAX: usize = 32;
 /// Names of ours that are no options.
 pub(super) const FIXED: [&str; 3] = ["OUTRIGGER_CONFIG", "OUTRIGGER_TOKEN", "OUTRIGGER_PEER_KEY"];
 /// What the agent itself sets for commands that it runs: no input.
@@ -169,17 +175,31 @@ pub(super) fn layer(env: &[(OsString, OsString)], faults: &mut Vec<Fault>) -> La
 
 /// The option that a variable sets: `judge.watch` for `OUTRIGGER__JUDGE__WATCH`.
 fn option_of(variable: &str) -> Option<String> {
-    let (section, key) = variable.strip_prefix(OPTION_PREFIX)?.split_once("__")?;
     let upper = |text: &str| !text.bytes().any(|b| b.is_ascii_lowercase());
+    if let Some(rest) = variable.strip_prefix(PROBE_PREFIX) {
+        let (name, key) = rest.rsplit_once("__")?;
+        let probe = name.to_ascii_lowercase().replace('_', "-");
+        let fits = upper(name) && upper(key) && is_probe_name(&probe);
+        return fits.then(|| format!("{PROBE}.{probe}.{}", key.to_ascii_lowercase()));
+    }
+    let (section, key) = variable.strip_prefix(OPTION_PREFIX)?.split_once("__")?;
     (upper(section) && upper(key)).then(|| format!("{section}.{key}").to_ascii_lowercase())
+}
+
+/// 1 to 32 of `a-z`, `0-9` and `-`, a letter first.
+pub(super) fn is_probe_name(name: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    name.len() <= PROBE_NAME_LEN_MAX
+        && name.bytes().all(fits)
+        && name.bytes().next().is_some_and(|b| b.is_ascii_lowercase())
 }
 
 /// The variable that sets an option.
 pub(super) fn variable_of(option: &str) -> String {
-    format!("{OPTION_PREFIX}{}", option.replace('.', "__").to_ascii_uppercase())
+    format!("{OPTION_PREFIX}{}", option.replace('.', "__").replace('-', "_").to_ascii_uppercase())
 }
 
-fn raw<'a>(env: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
+pub(super) fn raw<'a>(env: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
     env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
 }
 

@@ -1,4 +1,5 @@
-//! `outrigger.toml` as a layer: each value with its line. Knows TOML, knows no option.
+//! `outrigger.toml` as a layer: each value with its line. Knows TOML, knows no option; only that those of
+//! probes stand one table deeper.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -6,11 +7,17 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
+use crate::config::environment::{PROBE, is_probe_name};
 use crate::config::fault::Fault;
 use crate::config::value::{Layer, Origin, Value};
 
 /// The largest file that is read, in bytes; a larger one is a fault: it is not a configuration.
 const LEN_MAX: u64 = 1024 * 1024;
+
+const NO_TABLE: &str =
+    "found outside of a probe's own table, as in `[probe.orders]` and below it `url_from = \"ORDERS_URL\"`";
+const NO_NAME: &str =
+    "is no name of a probe; give 1 to 32 of a to z, 0 to 9 and -, a letter first, as in [probe.orders-db]";
 
 /// What a file held.
 #[derive(Default)]
@@ -19,6 +26,8 @@ pub(super) struct File {
     pub(super) layer: Layer,
     /// Its sections and their lines.
     pub(super) sections: Vec<(String, Origin)>,
+    /// The tables below `probe`, which have names of their own, and their lines.
+    pub(super) tables: Vec<(String, Origin)>,
     /// It could not be read or parsed; the fault says why.
     pub(super) broken: bool,
 }
@@ -65,6 +74,25 @@ fn sections_of(path: &Path, text: &str, table: &DeTable<'_>, faults: &mut Vec<Fa
         let place = origin(name.span().start);
         let name = name.get_ref().as_ref();
         match content.get_ref() {
+            DeValue::Table(tables) if name == PROBE => {
+                for (name, content) in tables {
+                    let place = origin(name.span().start);
+                    let name = name.get_ref().as_ref();
+                    let DeValue::Table(options) = content.get_ref() else {
+                        faults.push(Fault::at(&place, format!("{PROBE}.{name}: {NO_TABLE}")));
+                        continue;
+                    };
+                    if !is_probe_name(name) {
+                        faults.push(Fault::at(&place, format!("[{PROBE}.{name:?}]: {NO_NAME}")));
+                        continue;
+                    }
+                    for (key, value) in options {
+                        let option = format!("{PROBE}.{name}.{}", key.get_ref());
+                        file.layer.insert(option, (value_of(value), origin(key.span().start)));
+                    }
+                    file.tables.push((name.to_owned(), place));
+                }
+            }
             DeValue::Table(options) => {
                 file.sections.push((name.to_owned(), place));
                 for (key, value) in options {

@@ -7,6 +7,7 @@
 //! **Invariant:** a misspelt option is a fault, never a silent default. Every key that a layer holds and that no
 //! section asked for is reported, with the name that was probably meant.
 
+mod dependencies;
 mod environment;
 mod fault;
 mod file;
@@ -15,6 +16,7 @@ pub mod probes;
 mod reader;
 mod sections;
 mod units;
+mod urls;
 mod value;
 
 #[cfg(test)]
@@ -69,6 +71,23 @@ pub struct Flags {
     pub upstream: Option<String>,
     /// `--data`: `store.dir`.
     pub data: Option<PathBuf>,
+    /// What `outrigger probe` is to ask, if it is no probe's name: a URL, or a variable that holds one. It becomes the probe
+    /// [`BY_HAND`].
+    pub probe: Option<ByHand>,
+}
+
+/// Where the probe stands that the command line describes.
+const COMMAND: &str = "outrigger probe";
+/// The probe that the command line describes.
+pub const BY_HAND: &str = "by-hand";
+
+/// What a probe is made of that only the command line knows.
+#[derive(Clone)]
+pub enum ByHand {
+    /// A URL, which whoever lists processes sees.
+    Url(String),
+    /// The name of a variable that holds one.
+    Variable(String),
 }
 
 /// What was read.
@@ -79,7 +98,7 @@ pub struct Loaded {
     /// What will hurt, for people: sentences to be logged once at start.
     pub warnings: Vec<String>,
     /// Every option by its name, with its default and where its value stands.
-    pub origins: BTreeMap<&'static str, Setting>,
+    pub origins: BTreeMap<String, Setting>,
 }
 
 /// One option as it was found.
@@ -110,12 +129,14 @@ pub fn load(sources: Sources) -> Result<Loaded, Faults> {
     let broken = file.broken;
     let mut reader = Reader::new(file, variables, flags, surroundings.secrets.clone(), faults);
     let mut config = sections::read(&mut reader, &surroundings);
+    let mut warnings = Vec::new();
+    config.probes = dependencies::read(&mut reader, &sources.env, broken, &mut warnings);
     // With a file that cannot be parsed, what depends on several options at once would be reported wrongly.
     if !broken {
         sections::cross_check(&mut reader, &config);
     }
     let lowered = sections::forbid_acting(&mut config, &surroundings);
-    let warnings = sections::warnings(&reader, &config, &surroundings, lowered);
+    warnings.append(&mut sections::warnings(&reader, &config, &surroundings, lowered));
     reader.finish().map(|origins| Loaded { config, warnings, origins })
 }
 
@@ -141,6 +162,11 @@ fn flag_layer(flags: &Flags, faults: &mut Vec<Fault>) -> Layer {
     add("listen.public", "--listen", flags.listen.clone());
     add("listen.admin", "--admin", flags.admin.clone());
     add("app.upstream", "--upstream", flags.upstream.clone());
+    match flags.probe.clone() {
+        None => {}
+        Some(ByHand::Url(url)) => add("probe.by-hand.url", COMMAND, Some(url)),
+        Some(ByHand::Variable(name)) => add("probe.by-hand.url_from", COMMAND, Some(name)),
+    }
     match flags.data.as_deref().map(Path::to_str) {
         None => {}
         Some(Some(text)) => add("store.dir", "--data", Some(text.to_owned())),

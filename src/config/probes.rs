@@ -179,7 +179,7 @@ pub struct Postgres {
 }
 
 /// How the version of a schema is found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Schema {
     /// The tables of the usual migration tools are looked for.
     Auto,
@@ -187,6 +187,17 @@ pub enum Schema {
     Off,
     /// By the operator's own query, whose first column of its first row is the version. It runs read-only.
     Query(String),
+}
+
+impl std::fmt::Debug for Schema {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "Auto",
+            Self::Off => "Off",
+            // It may hold what is nobody's business.
+            Self::Query(_) => "Query([not shown])",
+        })
+    }
 }
 
 /// A Redis server.
@@ -297,8 +308,14 @@ pub struct Grpc {
 }
 
 /// A program of the operator's. Its exit code is the answer: 0 well, 1 degraded, 2 failed, anything else: it could not tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Command {
     /// The program and its arguments, which may hold secrets.
     pub words: Vec<String>,
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Command([{} words])", self.words.len())
+    }
 }

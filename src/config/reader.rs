@@ -1,13 +1,13 @@
 //! Reads options one by one from the highest layer that sets them, notes which exist, and collects what is wrong. Knows
 //! no option by name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::config::environment::{FIXED, variable_of};
+use crate::config::environment::{FIXED, PROBE, variable_of};
 use crate::config::fault::{Fault, Faults, meant};
 use crate::config::file::{self, File};
-use crate::config::units::{self, Wrong};
+use crate::config::units::{self, NAME_LEN_MAX, Wrong};
 use crate::config::value::{Layer, Origin, Value};
 use crate::config::{Setting, units::duration_text};
 
@@ -18,16 +18,37 @@ const ITEM_LEN_MAX: usize = 4096;
 /// Where secrets belong, for people who put them into the file.
 const SECRET_NAMES: [&str; 4] = ["token", "secret", "password", "key"];
 
+/// What is told of a value.
+#[derive(Clone, Copy)]
+pub(super) enum Show {
+    /// The value, unless it looks like a secret.
+    Value,
+    /// The value where it is a word, as the names of variables are; else only its length.
+    Name,
+    /// Its length.
+    Nothing,
+}
+
+fn is_word(value: &Value) -> bool {
+    let is_word = |text: &str| {
+        text.len() <= NAME_LEN_MAX && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    value.text().is_some_and(is_word)
+}
+
 /// Reads options and collects faults.
 pub(super) struct Reader {
     file: Layer,
     sections: Vec<(String, Origin)>,
+    tables: Vec<(String, Origin)>,
     variables: Layer,
     flags: Layer,
     presets: Layer,
     secrets: Vec<String>,
-    known: BTreeMap<&'static str, Setting>,
-    faulty: Vec<&'static str>,
+    known: BTreeMap<String, Setting>,
+    faulty: BTreeSet<String>,
+    /// Options that were asked for by nobody and whose faults are told already.
+    claimed: BTreeSet<String>,
     faults: Vec<Fault>,
 }
 
@@ -43,12 +64,14 @@ impl Reader {
         Self {
             file: file.layer,
             sections: file.sections,
+            tables: file.tables,
             variables,
             flags,
             presets: Layer::new(),
             secrets,
             known: BTreeMap::new(),
-            faulty: Vec::new(),
+            faulty: BTreeSet::new(),
+            claimed: BTreeSet::new(),
             faults,
         }
     }
@@ -59,57 +82,52 @@ impl Reader {
     }
 
     /// A duration.
-    pub(super) fn duration(
-        &mut self,
-        option: &'static str,
-        default: Duration,
-        least: &str,
-        most: &str,
-    ) -> Duration {
+    pub(super) fn duration(&mut self, option: &str, default: Duration, least: &str, most: &str) -> Duration {
         let bound = |text| humantime::parse_duration(text).expect("the bounds of options are durations");
         let text = format!("{:?}", duration_text(default));
         let remedy = format!("give a duration from {least:?} to {most:?}, such as {text}");
         let parse = |value: &Value| units::duration(value, bound(least), bound(most));
-        self.read(option, text, &remedy, parse).unwrap_or(default)
+        self.read(option, text, &remedy, Show::Value, parse).unwrap_or(default)
     }
 
     /// A whole number.
-    pub(super) fn count(&mut self, option: &'static str, default: u64, least: u64, most: u64) -> u64 {
+    pub(super) fn count(&mut self, option: &str, default: u64, least: u64, most: u64) -> u64 {
         let remedy = format!("give a whole number from {least} to {most}, such as {default}");
         let parse = |value: &Value| units::count(value, least, most);
-        self.read(option, default.to_string(), &remedy, parse).unwrap_or(default)
+        self.read(option, default.to_string(), &remedy, Show::Value, parse).unwrap_or(default)
     }
 
     /// A small whole number.
-    pub(super) fn small(&mut self, option: &'static str, default: u32, least: u32, most: u32) -> u32 {
+    pub(super) fn small(&mut self, option: &str, default: u32, least: u32, most: u32) -> u32 {
         let number = self.count(option, default.into(), least.into(), most.into());
         u32::try_from(number).expect("the range of a small number ends within u32")
     }
 
     /// A multiple.
-    pub(super) fn ratio(&mut self, option: &'static str, default: f64, least: f64, most: f64) -> f64 {
+    pub(super) fn ratio(&mut self, option: &str, default: f64, least: f64, most: f64) -> f64 {
         let remedy = format!("give a number from {least} to {most}, such as {default:?}");
         let parse = |value: &Value| units::number(value, least, most);
-        self.read(option, format!("{default:?}"), &remedy, parse).unwrap_or(default)
+        self.read(option, format!("{default:?}"), &remedy, Show::Value, parse).unwrap_or(default)
     }
 
     /// A share of one.
-    pub(super) fn share(&mut self, option: &'static str, default: f64, least: f64, most: f64) -> f64 {
+    pub(super) fn share(&mut self, option: &str, default: f64, least: f64, most: f64) -> f64 {
         let remedy = format!(
             "give a share from {least} to {most}, such as {default:?}, or in quotes as a percentage, such as \"{}%\"",
             default * 100.0
         );
         let parse = |value: &Value| units::share(value, least, most);
-        self.read(option, format!("{default:?}"), &remedy, parse).unwrap_or(default)
+        self.read(option, format!("{default:?}"), &remedy, Show::Value, parse).unwrap_or(default)
     }
 
     /// A switch.
-    pub(super) fn truth(&mut self, option: &'static str, default: bool) -> bool {
-        self.read(option, default.to_string(), "give true or false", units::truth).unwrap_or(default)
+    pub(super) fn truth(&mut self, option: &str, default: bool) -> bool {
+        self.read(option, default.to_string(), "give true or false", Show::Value, units::truth)
+            .unwrap_or(default)
     }
 
     /// One of a few words; the first is the default.
-    pub(super) fn choice<T: Copy>(&mut self, option: &'static str, words: &[(&str, T)]) -> T {
+    pub(super) fn choice<T: Copy>(&mut self, option: &str, words: &[(&str, T)]) -> T {
         let quoted: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
         let remedy = format!("give one of {}", quoted.join(", "));
         let parse = |value: &Value| {
@@ -117,18 +135,18 @@ impl Reader {
             let found = words.iter().find(|(word, _)| *word == text);
             found.map(|&(_, choice)| choice).ok_or("is not one of the words that are known")
         };
-        self.read(option, quoted[0].clone(), &remedy, parse).unwrap_or(words[0].1)
+        self.read(option, quoted[0].clone(), &remedy, Show::Value, parse).unwrap_or(words[0].1)
     }
 
     /// Text that `parse` makes something of; `default` is in the file's form, and parses.
     pub(super) fn parsed<T>(
         &mut self,
-        option: &'static str,
+        option: &str,
         default: &str,
         remedy: &str,
         parse: impl Fn(&Value) -> Result<T, Wrong>,
     ) -> T {
-        let found = self.read(option, format!("{default:?}"), remedy, &parse);
+        let found = self.read(option, format!("{default:?}"), remedy, Show::Value, &parse);
         let fallback = || parse(&Value::Text(default.to_owned())).expect("the default of an option parses");
         found.unwrap_or_else(fallback)
     }
@@ -136,18 +154,71 @@ impl Reader {
     /// Text that may be absent: `""` is as good as nothing, and leaves the word to the platform.
     pub(super) fn optional<T>(
         &mut self,
-        option: &'static str,
+        option: &str,
         remedy: &str,
+        parse: impl Fn(&Value) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        self.optional_as(option, remedy, Show::Value, parse)
+    }
+
+    /// The same, shown as `show` says.
+    pub(super) fn optional_as<T>(
+        &mut self,
+        option: &str,
+        remedy: &str,
+        show: Show,
         parse: impl Fn(&Value) -> Result<T, Wrong>,
     ) -> Option<T> {
         for layer in [&mut self.flags, &mut self.variables, &mut self.file] {
             layer.retain(|name, (value, _)| name != option || value.text() != Some(""));
         }
-        self.read(option, "\"\"".to_owned(), remedy, parse)
+        self.read(option, "\"\"".to_owned(), remedy, show, parse)
+    }
+
+    /// One of a few words, where the default is another than the first.
+    pub(super) fn choice_or<T: Copy + PartialEq>(
+        &mut self,
+        option: &str,
+        words: &[(&str, T)],
+        default: T,
+    ) -> T {
+        let (first, others): (Vec<_>, Vec<_>) =
+            words.iter().copied().partition(|(_, choice)| *choice == default);
+        self.choice(option, &[first, others].concat())
+    }
+
+    /// One of a few words, or none: `""`.
+    pub(super) fn optional_choice<T: Copy>(&mut self, option: &str, words: &[(&str, T)]) -> Option<T> {
+        let quoted: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+        let parse = |value: &Value| {
+            let text = value.text().ok_or("is not text in quotes")?;
+            let found = words.iter().find(|(word, _)| *word == text);
+            found.map(|&(_, choice)| choice).ok_or("is not one of the words that are known")
+        };
+        self.optional(option, &format!("give one of {}", quoted.join(", ")), parse)
+    }
+
+    /// A duration, or none: `""`.
+    pub(super) fn optional_duration(&mut self, option: &str, least: &str, most: &str) -> Option<Duration> {
+        let bound = |text| humantime::parse_duration(text).expect("the bounds of options are durations");
+        let remedy = format!("give a duration from {least:?} to {most:?}, or \"\" for none");
+        self.optional(option, &remedy, |value| units::duration(value, bound(least), bound(most)))
+    }
+
+    /// A list of texts of which only the number is told; `None` where no layer has one, or a wrong one.
+    pub(super) fn hidden_texts<T>(
+        &mut self,
+        option: &str,
+        default: &str,
+        remedy: &str,
+        parse: impl Fn(&str) -> Result<T, Wrong>,
+    ) -> Option<Vec<T>> {
+        let items = |value: &Value| items(value, ITEMS_MAX, &parse);
+        self.read(option, default.to_owned(), remedy, Show::Nothing, items)
     }
 
     /// A program and its arguments; `[]` is none.
-    pub(super) fn list(&mut self, option: &'static str) -> Vec<String> {
+    pub(super) fn list(&mut self, option: &str) -> Vec<String> {
         let remedy =
             r#"give a list of at most 64 texts, the program first, as in ["./roll-back.sh", "--now"]"#;
         let items = |value: &Value| {
@@ -156,19 +227,65 @@ impl Reader {
             let items = items(value, ITEMS_MAX, text)?;
             if items.first().is_some_and(String::is_empty) { Err("names no program") } else { Ok(items) }
         };
-        self.read(option, "[]".to_owned(), remedy, items).unwrap_or_default()
+        self.read(option, "[]".to_owned(), remedy, Show::Value, items).unwrap_or_default()
     }
 
     /// A list of texts that `parse` makes something of.
     pub(super) fn texts<T>(
         &mut self,
-        option: &'static str,
+        option: &str,
         items_max: usize,
         remedy: &str,
         parse: impl Fn(&str) -> Result<T, Wrong>,
     ) -> Vec<T> {
         let items = |value: &Value| items(value, items_max, &parse);
-        self.read(option, "[]".to_owned(), remedy, items).unwrap_or_default()
+        self.read(option, "[]".to_owned(), remedy, Show::Value, items).unwrap_or_default()
+    }
+
+    /// Adds what was found in the surroundings to the lowest layer.
+    pub(super) fn add_presets(&mut self, mut presets: Layer) {
+        self.presets.append(&mut presets);
+    }
+
+    /// The keys that any layer holds below `prefix`, with the highest place of each.
+    pub(super) fn below(&self, prefix: &str) -> BTreeMap<String, Origin> {
+        // The lower layers first, so that the higher ones overwrite them.
+        let all = [&self.presets, &self.file, &self.variables, &self.flags].into_iter().flatten();
+        let below = |option: &str| option.strip_prefix(prefix).map(str::to_owned);
+        all.filter_map(|(option, (_, origin))| Some((below(option)?, origin.clone()))).collect()
+    }
+
+    /// The tables of the file that have their own names, with their lines.
+    pub(super) fn tables(&self) -> &[(String, Origin)] {
+        &self.tables
+    }
+
+    /// Something wrong with an option that its value alone does not tell.
+    pub(super) fn blame(&mut self, option: &str, text: &str) {
+        let origin = self.origin(option).clone();
+        self.blame_at(&origin, option, text);
+    }
+
+    /// Something wrong with an option that stands there, or should.
+    pub(super) fn blame_at(&mut self, origin: &Origin, option: &str, text: &str) {
+        self.faults.push(Fault::at(origin, format!("{option}{text}")));
+        self.faulty.insert(option.to_owned());
+        self.claimed.insert(option.to_owned());
+    }
+
+    /// Leaves an option alone that nobody asks for, because more cannot be said of it.
+    pub(super) fn claim(&mut self, option: &str) {
+        self.claimed.insert(option.to_owned());
+    }
+
+    /// A fault that belongs to no place.
+    pub(super) fn blame_all(&mut self, text: String) {
+        self.faults.push(Fault::between(text));
+    }
+
+    /// Whether an option is at fault by itself.
+    pub(super) fn is_faulty(&self, option: &str) -> bool {
+        self.faulty.contains(option)
     }
 
     /// Where an option that was read stands.
@@ -184,8 +301,8 @@ impl Reader {
     }
 
     /// A fault between options, unless one of them is at fault by itself. The text names each with its value and place.
-    pub(super) fn require(&mut self, holds: bool, options: &[&'static str], rule: &str) {
-        if holds || options.iter().any(|option| self.faulty.contains(option)) {
+    pub(super) fn require(&mut self, holds: bool, options: &[&str], rule: &str) {
+        if holds || options.iter().any(|option| self.faulty.contains(*option)) {
             return;
         }
         let told: Vec<String> = options.iter().map(|option| self.told(option)).collect();
@@ -198,7 +315,7 @@ impl Reader {
     }
 
     /// The settings that were read, or all faults: also every key that nobody asked for.
-    pub(super) fn finish(mut self) -> Result<BTreeMap<&'static str, Setting>, Faults> {
+    pub(super) fn finish(mut self) -> Result<BTreeMap<String, Setting>, Faults> {
         let mut strangers = Vec::new();
         for (section, origin) in &self.sections {
             if !self.sections_known().any(|known| known == section) {
@@ -209,14 +326,12 @@ impl Reader {
         }
         for (option, (_, origin)) in &self.file {
             let section = option.split_once('.').map_or("", |(section, _)| section);
-            if !self.known.contains_key(option.as_str())
-                && self.sections_known().any(|known| known == section)
-            {
+            if !self.is_told(option) && self.sections_known().any(|known| known == section) {
                 strangers.push(Fault::at(origin, format!("{option}: {}", self.stranger(option))));
             }
         }
         for (option, (_, origin)) in &self.variables {
-            if !self.known.contains_key(option.as_str()) {
+            if !self.is_told(option) {
                 strangers.push(Fault::at(origin, self.strange_variable(&origin.to_string())));
             }
         }
@@ -224,8 +339,13 @@ impl Reader {
         Faults::from_list(self.faults).map_or(Ok(self.known), Err)
     }
 
-    fn sections_known(&self) -> impl Iterator<Item = &'static str> {
-        self.known.keys().filter_map(|option| option.split_once('.').map(|(section, _)| section))
+    fn sections_known(&self) -> impl Iterator<Item = &str> {
+        let known = self.known.keys().filter_map(|option| option.split_once('.').map(|(section, _)| section));
+        known.chain([PROBE])
+    }
+
+    fn is_told(&self, option: &str) -> bool {
+        self.known.contains_key(option) || self.claimed.contains(option)
     }
 
     fn stranger(&self, option: &str) -> String {
@@ -239,7 +359,7 @@ impl Reader {
         let beside =
             self.known.keys().filter_map(|known| known.split_once('.')).filter(|(s, _)| *s == section);
         let near = meant(key, beside.map(|(_, key)| key)).map(|key| format!("{section}.{key}"));
-        let far = || meant(option, self.known.keys().copied()).map(str::to_owned);
+        let far = || meant(option, self.known.keys().map(String::as_str)).map(str::to_owned);
         match elsewhere.map(|known| (*known).to_owned()).or(near).or_else(far) {
             Some(name) => format!("there is no such option; did you mean {name}?"),
             None => "there is no such option; docs/CONFIGURATION.md lists all".to_owned(),
@@ -258,25 +378,30 @@ impl Reader {
     /// The highest layer's word on an option, parsed; `None` when no layer has one, or a wrong one.
     fn read<T>(
         &mut self,
-        option: &'static str,
+        option: &str,
         default: String,
         remedy: &str,
+        show: Show,
         parse: impl Fn(&Value) -> Result<T, Wrong>,
     ) -> Option<T> {
         let layers = [&self.flags, &self.variables, &self.file, &self.presets];
         let Some((value, origin)) = layers.iter().find_map(|layer| layer.get(option)) else {
             let value = default.clone();
-            self.known.insert(option, Setting { value, default, origin: Origin::Default });
+            self.known.insert(option.to_owned(), Setting { value, default, origin: Origin::Default });
             return None;
         };
-        let shown = value.shown(&self.secrets);
+        let shown = match show {
+            Show::Value => value.shown(&self.secrets),
+            Show::Name if is_word(value) => value.shown(&self.secrets),
+            Show::Name | Show::Nothing => value.hidden(),
+        };
         let parsed = parse(value).map_err(|wrong| format!("{option} = {shown} {wrong}; {remedy}"));
         let origin = origin.clone();
         let parsed = parsed.map_err(|text| {
             self.faults.push(Fault::at(&origin, text));
-            self.faulty.push(option);
+            self.faulty.insert(option.to_owned());
         });
-        self.known.insert(option, Setting { value: shown, default, origin });
+        self.known.insert(option.to_owned(), Setting { value: shown, default, origin });
         parsed.ok()
     }
 }

@@ -27,7 +27,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How long a call or a command of the platform may take by default.
 const PLATFORM_TIMEOUT: Duration = Duration::from_secs(60);
 /// How old an answer may be that the deep health page still tells.
-const HEALTH_MAX_AGE: Duration = Duration::from_secs(1);
+const HEALTH_MAX_AGE: Duration = Duration::from_millis(100);
 /// Workers that are started by themselves at most.
 const WORKERS_BY_CPU_MAX: usize = 4;
 
@@ -260,7 +260,7 @@ fn store(reader: &mut Reader) -> Store {
 fn health(reader: &mut Reader) -> Health {
     Health {
         public_details: reader.choice("health.details", &[("private", false), ("public", true)]),
-        max_age: reader.duration("health.max_age", HEALTH_MAX_AGE, "100ms", "1m"),
+        max_age: reader.duration("health.max_age", HEALTH_MAX_AGE, "0s", "1m"),
         status_paths: reader.truth("health.status_paths", false),
     }
 }
@@ -292,7 +292,7 @@ pub(super) fn cross_check(reader: &mut Reader, config: &Config) {
 
 fn cross_check_times(reader: &mut Reader, config: &Config) {
     let (policy, proxy) = (&config.policy, &config.proxy);
-    let mut require = |holds, options: &[&'static str], rule| reader.require(holds, options, rule);
+    let mut require = |holds, options: &[&str], rule| reader.require(holds, options, rule);
     require(
         policy.warm_up < policy.watch,
         &["judge.warm_up", "judge.watch"],
@@ -328,7 +328,7 @@ fn cross_check_times(reader: &mut Reader, config: &Config) {
 
 /// Where the agent and the app listen.
 fn cross_check_places(reader: &mut Reader, config: &Config) {
-    let mut require = |holds, options: &[&'static str], rule| reader.require(holds, options, rule);
+    let mut require = |holds, options: &[&str], rule| reader.require(holds, options, rule);
     let public = config.listen.public.port();
     let admin = config.listen.admin.map(|address| address.port());
     require(
@@ -356,7 +356,7 @@ fn cross_check_places(reader: &mut Reader, config: &Config) {
 }
 
 fn cross_check_platform(reader: &mut Reader, config: &Config) {
-    let mut require = |holds, options: &[&'static str], rule| reader.require(holds, options, rule);
+    let mut require = |holds, options: &[&str], rule| reader.require(holds, options, rule);
     let command_is_missing =
         matches!(&config.platform, Platform::Command { roll_back, .. } if roll_back.is_empty());
     require(

@@ -161,6 +161,7 @@ fn a_higher_layer_wins() {
         admin: Some("off".to_owned()),
         upstream: Some("http://127.0.0.1:3000".to_owned()),
         data: Some("/data".into()),
+        ..Flags::default()
     };
     let config = world.config();
     assert_eq!(config.listen.public.to_string(), "[::1]:4", "flags stand above all");

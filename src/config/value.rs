@@ -38,6 +38,17 @@ impl Origin {
         matches!(self, Self::File { .. } | Self::Variable(_) | Self::Flag(_))
     }
 
+    /// Which of two layers holds: the higher one.
+    pub(super) const fn height(&self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::Platform(_) => 1,
+            Self::File { .. } => 2,
+            Self::Variable(_) => 3,
+            Self::Flag(_) => 4,
+        }
+    }
+
     /// For sorting faults: file first, in the order of its lines.
     pub(super) const fn rank(&self) -> (u8, usize) {
         match self {
@@ -94,6 +105,17 @@ impl Value {
         if let Self::Plain(text) = self { Some(text) } else { None }
     }
 
+    /// Where the value itself is nobody's business.
+    pub(super) fn hidden(&self) -> String {
+        match self {
+            Self::Plain(text) | Self::Text(text) => {
+                format!("[{} characters, not shown]", text.chars().count())
+            }
+            Self::List(items) => format!("[{} items]", items.len()),
+            Self::Integer(_) | Self::Float(_) | Self::Boolean(_) | Self::Other(_) => "[not shown]".to_owned(),
+        }
+    }
+
     /// As people may see it. Lists hold commands, and commands hold tokens: only their length is told.
     pub(super) fn shown(&self, secrets: &[String]) -> String {
         match self {
@@ -119,7 +141,7 @@ fn shown_text(text: &str, secrets: &[String]) -> String {
     format!("{start:?}... ({length} characters)")
 }
 
-/// Whether the text looks like a token, or holds credentials as a URL does.
+/// Whether the text looks like a token, or holds credentials as a URL does, before its host or in its query.
 fn may_hold_secret(text: &str) -> bool {
     let is_token = |run: &str| {
         let has = |test: fn(&u8) -> bool| run.bytes().any(|b| test(&b));
@@ -127,7 +149,7 @@ fn may_hold_secret(text: &str) -> bool {
         run.len() >= TOKEN_LEN_MIN && has(u8::is_ascii_alphabetic) && mixed
     };
     let in_run = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '+' | '=');
-    text.contains("://") && text.contains('@') || text.split(|c| !in_run(c)).any(is_token)
+    text.contains("://") && text.contains(['@', '?']) || text.split(|c| !in_run(c)).any(is_token)
 }
 
 #[cfg(test)]

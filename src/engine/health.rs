@@ -238,6 +238,21 @@ pub struct Round {
     pub why: String,
 }
 
+impl Round {
+    /// One that said nothing.
+    pub const fn unable(at: Time) -> Self {
+        Self {
+            at,
+            took: Duration::ZERO,
+            found: Found::Unable,
+            latency: None,
+            phases: Vec::new(),
+            facts: Vec::new(),
+            why: String::new(),
+        }
+    }
+}
+
 /// One probe and its dependency, as they are now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeState {
@@ -265,6 +280,8 @@ pub struct ProbeState {
     pub rounds: [u64; 4],
     /// All answers by how long they took.
     pub answers: Spread,
+    /// The median latency of the last answers, in microseconds; `None` before the first.
+    pub usual_us: Option<u64>,
 }
 
 impl ProbeState {

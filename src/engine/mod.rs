@@ -35,6 +35,7 @@ pub mod window;
 use std::time::Duration;
 
 use crate::engine::baseline::Baseline;
+use crate::engine::health::HealthChange;
 use crate::engine::history::{KeptFact, WatchStart};
 use crate::engine::memory::ReleaseMemory;
 use crate::engine::record::{Acted, Exit, Live, Order, Pause, Record};
@@ -52,6 +53,8 @@ pub enum Input {
     BecameReady,
     /// The app ended.
     Exited(Exit),
+    /// A dependency's health changed.
+    HealthChanged(HealthChange),
     /// A person paused acting.
     Paused(Pause),
     /// A person resumed acting.

@@ -5,6 +5,7 @@
 
 use crate::engine::baseline::BaselineSummary;
 use crate::engine::diagnosis::Diagnosis;
+use crate::engine::health::HealthChange;
 use crate::engine::history::WatchPoint;
 use crate::engine::policy::{Mode, Policy};
 use crate::engine::release::{RecordId, Release};
@@ -47,6 +48,8 @@ pub enum Happening {
     },
     /// The diagnosis changed: whose fault it is that something is wrong, or that nothing is wrong any more.
     Diagnosed(Option<Diagnosis>),
+    /// A dependency's health changed.
+    HealthChanged(HealthChange),
     /// The watch ended and the release is known good.
     WatchPassed {
         /// Requests judged in it.
@@ -63,6 +66,29 @@ pub enum Happening {
     },
     /// A decision was made.
     Decided(Box<Decided>),
+}
+
+impl Happening {
+    /// The decision, where it is one.
+    pub fn decided(&self) -> Option<&Decided> {
+        if let Self::Decided(decided) = self { Some(decided) } else { None }
+    }
+
+    /// The verdict that it tells of.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        match self {
+            Self::VerdictChanged { to, .. } => Some(to),
+            _ => self.decided().map(|decided| &decided.verdict),
+        }
+    }
+
+    /// After which fact of which watch it was told.
+    pub fn point(&self) -> Option<&WatchPoint> {
+        match self {
+            Self::VerdictChanged { point, .. } => point.as_ref(),
+            _ => self.decided()?.point.as_ref(),
+        }
+    }
 }
 
 /// By what a watch was passed.

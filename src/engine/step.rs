@@ -132,6 +132,7 @@ impl Engine {
             Input::Sealed(window) => self.sealed(now, &window, &mut effects),
             Input::BecameReady => self.became_ready(now, &mut effects),
             Input::Exited(exit) => self.exited(now, exit, &mut effects),
+            Input::HealthChanged(change) => effects.push(self.note(now, Happening::HealthChanged(change))),
             Input::Paused(pause) => self.paused(now, pause, &mut effects),
             Input::Resumed { by } => self.resumed(now, by, &mut effects),
             Input::Acted { record, acted } => self.acted(now, &record, acted, &mut effects),

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::engine::diagnosis::Diagnosis;
 use crate::engine::history::{self, Fact, KeptFact, WatchStart};
 use crate::engine::policy::Policy;
-use crate::engine::record::{Decision, Happening, Record};
+use crate::engine::record::{Decision, Record};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
 use crate::engine::verdict::{Breach, StreamName, Verdict};
 use crate::engine::watch::Judgement;
 use crate::offline::replay::{is_degraded, stream_text};
-use crate::store::{Archive, ListedWatch, ReadError, StoredWatch, point};
+use crate::store::{Archive, ListedWatch, ReadError, StoredWatch};
 
 /// How often the evidence of a watch is looked at, at even distances; a peak between two looks is not seen.
 const LOOKS: usize = 16;
@@ -119,7 +119,7 @@ impl Stored {
         let listed = archive.watches()?;
         let mut on_record: HashMap<RecordId, OnRecord> = HashMap::new();
         for record in archive.pointing()? {
-            if let Some(point) = point(&record) {
+            if let Some(point) = record.what.point() {
                 note(&record, on_record.entry(point.watch.clone()).or_default());
             }
         }
@@ -261,20 +261,8 @@ fn closest(start: &WatchStart, facts: &[KeptFact], policy: &Policy) -> Option<(f
 }
 
 fn note(record: &Record, into: &mut OnRecord) {
-    let verdict = match &record.what {
-        Happening::VerdictChanged { to, .. } => to,
-        Happening::Decided(decided) => {
-            into.rolled_back |= decided.decision == Decision::RollBack;
-            &decided.verdict
-        }
-        Happening::Started { .. }
-        | Happening::Ready
-        | Happening::Exited(_)
-        | Happening::Diagnosed(_)
-        | Happening::WatchPassed { .. }
-        | Happening::Paused(_)
-        | Happening::Resumed { .. } => return,
-    };
+    let Some(verdict) = record.what.verdict() else { return };
+    into.rolled_back |= record.what.decided().is_some_and(|of| of.decision == Decision::RollBack);
     into.was_degraded |= is_degraded(verdict);
     into.verdict = Some(verdict.clone());
 }

@@ -6,12 +6,12 @@
 use crate::engine::diagnosis::Diagnosis;
 use crate::engine::history::{self, KeptFact, WatchPoint};
 use crate::engine::policy::Policy;
-use crate::engine::record::{Happening, PassedBy, Record};
+use crate::engine::record::{PassedBy, Record};
 use crate::engine::release::RecordId;
 use crate::engine::time::Time;
 use crate::engine::verdict::{StreamEvidence, StreamName, Verdict};
 use crate::engine::watch::Judgement;
-use crate::store::{Archive, ReadError, StoredWatch, point};
+use crate::store::{Archive, ReadError, StoredWatch};
 
 /// A record cannot be replayed.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +122,7 @@ impl Case {
         let read = |source| ReplayError::Read { record: record.to_owned(), source };
         let found = archive.record(record).map_err(read)?;
         let found = found.ok_or_else(|| ReplayError::NoRecord { record: record.to_owned() })?;
-        let (Some(point), Some(recorded)) = (point(&found).cloned(), recorded(&found)) else {
+        let (Some(point), Some(recorded)) = (found.what.point().cloned(), recorded(&found)) else {
             let kind = kind(&found);
             return Err(ReplayError::NoPoint { record: found.id, kind });
         };
@@ -208,20 +208,9 @@ fn compare<T: std::fmt::Debug>(what: &str, recorded: &T, again: &T, into: &mut V
 }
 
 fn recorded(record: &Record) -> Option<Recorded> {
-    match &record.what {
-        Happening::VerdictChanged { to, .. } => Some(Recorded { verdict: to.clone(), rest: None }),
-        Happening::Decided(decided) => Some(Recorded {
-            verdict: decided.verdict.clone(),
-            rest: Some((decided.diagnosis.clone(), decided.evidence.clone())),
-        }),
-        Happening::Started { .. }
-        | Happening::Ready
-        | Happening::Exited(_)
-        | Happening::Diagnosed(_)
-        | Happening::WatchPassed { .. }
-        | Happening::Paused(_)
-        | Happening::Resumed { .. } => None,
-    }
+    let verdict = record.what.verdict()?.clone();
+    let rest = record.what.decided().map(|decided| (decided.diagnosis.clone(), decided.evidence.clone()));
+    Some(Recorded { verdict, rest })
 }
 
 fn kind(record: &Record) -> &'static str {

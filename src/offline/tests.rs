@@ -18,7 +18,7 @@ use crate::engine::window::{Count, Latencies, RouteWindow, Window};
 use crate::engine::{Effect, Engine, Identity, Input};
 use crate::offline::backtest::{Backtest, Stored};
 use crate::offline::replay::{Case, ReplayError};
-use crate::store::{self, Archive, Store, Write, point};
+use crate::store::{self, Archive, Store, Write};
 
 const EPOCH: Time = Time::from_millis(1_800_000_000_000);
 /// Watches in one store: it keeps no more than 256.
@@ -248,7 +248,7 @@ async fn replay_all(from: u64, count: u64) -> (usize, usize) {
         let live = (&was.snapshot.verdict, &was.snapshot.diagnosis, &was.snapshot.evidence);
         assert_eq!(format!("{live:?}"), format!("{:?}", (&last.verdict, &last.diagnosis, &again.evidence)));
     }
-    let pointing: Vec<&Record> = records.iter().filter(|record| point(record).is_some()).collect();
+    let pointing: Vec<&Record> = records.iter().filter(|record| record.what.point().is_some()).collect();
     let decisions = pointing.iter().filter(|record| matches!(record.what, Happening::Decided(_))).count();
     for record in &pointing {
         let case = Case::read(&archive, record.id.as_str()).unwrap();
@@ -344,7 +344,7 @@ async fn what_cannot_be_replayed_is_told() {
         assert!(matches!(read("zzzzzzzzz"), ReplayError::NoRecord { .. }));
         let ready = records.iter().find(|record| record.what == Happening::Ready).unwrap();
         assert!(matches!(read(ready.id.as_str()), ReplayError::NoPoint { kind: "ready", .. }));
-        let pointing = records.iter().rfind(|record| point(record).is_some()).unwrap();
+        let pointing = records.iter().rfind(|record| record.what.point().is_some()).unwrap();
         let error = read(pointing.id.as_str());
         assert!(error.to_string().contains(fault), "{error}");
         store.close().await;

@@ -1,24 +1,32 @@
 //! Getting to a server: its name, a connection, TLS; each step timed and told.
 //!
 //! Names are resolved by the system's resolver, which blocks a thread that cannot be stopped. A probe has one such thread at
-//! most: where the last question is still open, the next one waits for it.
+//! most: where the last question is still open, the next one waits for it. The thread is none of the runtime's, whose end
+//! would wait for it.
+
+mod line;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config::probes::Server;
+use crate::engine::time::Time;
 use crate::prober::probe::{Failure, chain};
 
-/// How many addresses of a name are tried; the rest is not looked at.
-const ADDRESSES_MAX: usize = 8;
+pub(crate) use crate::prober::dial::line::{Line, Stream};
+
+/// How many addresses of a name are looked at; the others are not.
+pub(crate) const ADDRESSES_MAX: usize = 64;
+/// How many of them a connection is tried to; the others are not.
+const TRIED_MAX: usize = 8;
 /// After this pause the next address is tried beside the ones before it (RFC 8305 recommends 250 ms).
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 
@@ -69,28 +77,41 @@ impl Dialer {
         self.clock.instant()
     }
 
-    /// The addresses of a server's name, at least one and at most eight.
+    /// The time of day.
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// The addresses of a server's name, at least one and at most [`ADDRESSES_MAX`].
     pub(crate) async fn resolve(
         &self,
         server: &Server,
         stage: &mut Stage,
     ) -> Result<Vec<SocketAddr>, Failure> {
+        if let Ok(address) = server.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, server.port)]);
+        }
         stage.enter(format!("the address of `{}`", server.host));
-        let failed = |what: String| Failure::Down(format!("the name `{}` {what}", server.host));
         let permit = Arc::clone(&self.resolving).acquire_owned().await.expect("it is never closed");
         let (host, port) = (server.host.clone(), server.port);
-        let resolved = tokio::task::spawn_blocking(move || {
+        let (found_in, found) = oneshot::channel();
+        let resolver = move || {
             let _one_at_a_time = permit;
-            let found = std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port));
-            found.map(|all| all.take(ADDRESSES_MAX).collect::<Vec<_>>())
-        });
-        match resolved.await {
-            Ok(Ok(addresses)) if addresses.is_empty() => Err(failed("has no address".to_owned())),
-            Ok(Ok(addresses)) => Ok(addresses),
-            Ok(Err(error)) => {
-                Err(io_failure(&format!("the name `{}` was not resolved", server.host), &error))
+            // Where nobody waits any more the answer is of no use.
+            let _ = found_in.send(looked_up(&host, port));
+        };
+        std::thread::Builder::new()
+            .name("resolver".to_owned())
+            .spawn(resolver)
+            .map_err(|error| Failure::Unable(format!("no thread for the resolver: {error}")))?;
+        let failed = || format!("the name `{}` was not resolved", server.host);
+        match found.await {
+            Ok(Ok(addresses)) if addresses.is_empty() => {
+                Err(Failure::Down(format!("the name `{}` has no address", server.host)))
             }
-            Err(error) => Err(Failure::Unable(format!("the resolver's thread failed: {error}"))),
+            Ok(Ok(addresses)) => Ok(addresses),
+            Ok(Err(error)) => Err(io_failure(&failed(), &error)),
+            Err(_gone) => Err(Failure::Unable(format!("{}: the resolver's thread failed", failed()))),
         }
     }
 
@@ -98,9 +119,10 @@ impl Dialer {
     /// second, and the first that accepts is taken.
     pub(crate) async fn connect(&self, server: &Server, stage: &mut Stage) -> Result<Dialed, Failure> {
         let began = self.instant();
-        let addresses = self.resolve(server, stage).await?;
+        let mut addresses = self.resolve(server, stage).await?;
+        addresses.truncate(TRIED_MAX);
         let resolved = self.instant();
-        let told = if addresses.len() == 1 && server.host.parse::<std::net::IpAddr>().is_ok() {
+        let told = if server.host.parse::<IpAddr>().is_ok() {
             server.to_string()
         } else {
             let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -117,11 +139,25 @@ impl Dialer {
     }
 }
 
-/// Races the addresses, each with a head start over the next. The error is that of the first address.
+/// Asks the system's resolver, and blocks until it has answered.
+fn looked_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found = (host, port).to_socket_addrs();
+    // Without a descriptor to ask with, some resolvers say the same as for a name server that is silent. Whether there is
+    // one is seen by taking one.
+    let found = found.map_err(|error| match UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)) {
+        Err(own) if is_own(&own) => own,
+        Ok(_) | Err(_) => error,
+    });
+    Ok(found?.take(ADDRESSES_MAX).collect())
+}
+
+/// Races the addresses, each with a head start over the next. Of several errors that one is told which says most about the
+/// server: of an address that was reached rather than of one that there is no way to from here (a machine without IPv6),
+/// and then of the first.
 async fn first_of(addresses: &[SocketAddr]) -> io::Result<(TcpStream, SocketAddr)> {
     let mut racing = JoinSet::new();
     let mut waiting = addresses.iter().enumerate();
-    let mut first_error: Option<(usize, io::Error)> = None;
+    let mut told: Option<((bool, usize), io::Error)> = None;
     let mut start_next = |racing: &mut JoinSet<_>| {
         if let Some((at, &address)) = waiting.next() {
             racing.spawn(
@@ -142,14 +178,15 @@ async fn first_of(addresses: &[SocketAddr]) -> io::Result<(TcpStream, SocketAddr
         match ended {
             Some(Ok((_, Ok(connected)))) => return Ok(connected),
             Some(Ok((at, Err(error)))) => {
-                if first_error.as_ref().is_none_or(|(first, _)| at < *first) {
-                    first_error = Some((at, error));
+                let rank = (is_own(&error), at);
+                if told.as_ref().is_none_or(|(best, _)| rank < *best) {
+                    told = Some((rank, error));
                 }
                 left = start_next(&mut racing);
             }
             Some(Err(panicked)) => return Err(io::Error::other(panicked)),
             None => {
-                let error = first_error.map(|(_, error)| error);
+                let error = told.map(|(_, error)| error);
                 return Err(error.unwrap_or_else(|| io::Error::other("there is no address")));
             }
         }
@@ -163,9 +200,21 @@ pub(crate) fn io_failure(what: &str, error: &io::Error) -> Failure {
     if is_own(error) { Failure::Unable(text) } else { Failure::Down(text) }
 }
 
+/// The I/O error that another one came from.
+pub(crate) fn io_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref::<io::Error>() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
 /// Whether the error is our own system's, whoever was to be asked.
 pub(crate) fn is_own(error: &io::Error) -> bool {
-    const OWN: [Errno; 9] = [
+    const OWN: [Errno; 10] = [
         Errno::EMFILE,
         Errno::ENFILE,
         Errno::ENOMEM,
@@ -174,7 +223,12 @@ pub(crate) fn is_own(error: &io::Error) -> bool {
         Errno::ENETUNREACH,
         Errno::ENETDOWN,
         Errno::EAFNOSUPPORT,
+        // A filter of this machine's, or a route that says no.
         Errno::EPERM,
+        Errno::EACCES,
     ];
     error.raw_os_error().is_some_and(|code| OWN.contains(&Errno::from_raw(code)))
 }
+
+#[cfg(test)]
+mod tests;

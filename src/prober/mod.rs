@@ -23,6 +23,8 @@ mod readiness;
 mod redis;
 mod runner;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::io;
@@ -39,7 +41,7 @@ use crate::engine::tick::ProbeTick;
 use crate::prober::dial::Dialer;
 use crate::prober::probe::Probe;
 use crate::prober::pulse::Pulse;
-use crate::prober::runner::{Runner, Seat};
+use crate::prober::runner::{Asking, Runner, Seat};
 
 pub use crate::prober::readiness::{Place, Readiness, Target};
 
@@ -106,14 +108,18 @@ impl Prober {
     }
 
     /// What is known when no part of it is older than `max_age`, and a failure was confirmed by a second round; what is not
-    /// known by then is asked for. However many ask, a probe makes one round at a time. After `within` it is what is known
-    /// then.
+    /// known by then is asked for. However many ask, a probe makes one round at a time. What has not answered after `within`
+    /// is told as failed.
     pub async fn fresh(&self, max_age: Duration, within: Duration) -> Vec<Arc<ProbeState>> {
-        let all =
-            futures_util::future::join_all(self.seats.iter().map(|seat| seat.fresh(self.clock, max_age)));
+        let now = self.clock.now();
+        let asked: Vec<(&Seat, Asking)> =
+            self.seats.iter().map(|seat| (&**seat, seat.asking(now, max_age))).collect();
+        let all = futures_util::future::join_all(asked.iter().map(|(seat, asking)| seat.fresh(asking)));
         match tokio::time::timeout(within, all).await {
             Ok(states) => states,
-            Err(_late) => self.states(),
+            Err(_late) => {
+                asked.iter().map(|(seat, asking)| seat.at_the_deadline(self.clock, asking)).collect()
+            }
         }
     }
 }

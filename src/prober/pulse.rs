@@ -70,3 +70,51 @@ impl Pulse {
         recent.max().unwrap_or_default().max(outstanding)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STALL: Duration = Duration::from_millis(600);
+
+    /// Waits for a beat after `moment`.
+    async fn beaten_after(pulse: &Pulse, moment: Instant) {
+        while *pulse.last.lock().unwrap() <= moment {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stalled_runtime_is_seen_during_the_stall_and_after_it() {
+        let clock = Clock::start();
+        let shutdown = CancellationToken::new();
+        let pulse = Pulse::start(clock, shutdown.clone());
+        beaten_after(&pulse, clock.instant()).await;
+        // The stall is what is tested: nothing else runs on this runtime meanwhile.
+        std::thread::sleep(STALL);
+        let seen = pulse.worst_within(Duration::ZERO);
+        assert!(seen >= STALL - 2 * BEAT, "a beat that is due counts: {seen:?}");
+        let over = clock.instant();
+        beaten_after(&pulse, over).await;
+        let seen = pulse.worst_within(clock.instant().duration_since(over));
+        assert!(seen >= STALL - 2 * BEAT, "a beat that came late counts: {seen:?}");
+        shutdown.cancel();
+    }
+
+    #[tokio::test]
+    async fn what_was_late_long_ago_or_hardly_is_forgotten() {
+        let clock = Clock::start();
+        let now = clock.instant();
+        let pulse = Pulse { clock, late: Mutex::new(VecDeque::new()), last: Mutex::new(now) };
+        let before = |time: Duration| now.checked_sub(time).unwrap();
+        pulse.late.lock().unwrap().push_back((before(Duration::from_secs(60)), Duration::from_secs(5)));
+        pulse.late.lock().unwrap().push_back((before(Duration::from_secs(30)), Duration::from_secs(2)));
+        assert_eq!(pulse.worst_within(Duration::from_secs(90)), Duration::from_secs(5));
+        assert_eq!(pulse.worst_within(Duration::from_secs(45)), Duration::from_secs(2));
+        for _ in 0..2 * LATE_MAX {
+            *pulse.last.lock().unwrap() = before(Duration::from_secs(1));
+            pulse.beat();
+        }
+        assert_eq!(pulse.late.lock().unwrap().len(), LATE_MAX, "the oldest are forgotten");
+    }
+}

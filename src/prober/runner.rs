@@ -4,6 +4,7 @@
 //! sooner than the interval wakes it, and all who do so while a round is under way share that round.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::probes as options;
 use crate::engine::health::{Found, Health, HealthChange, Point, ProbeState, Round, Standing, Thresholds};
 use crate::engine::tick::ProbeTick;
+use crate::engine::time::Time;
 use crate::engine::window::{Latencies, Spread};
 use crate::prober::probe::{FACTS_MAX, Failure, Probe, Reply, cut};
 use crate::prober::pulse::Pulse;
@@ -23,6 +25,8 @@ use crate::prober::pulse::Pulse;
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// Rounds that a probe remembers: an hour at the default interval.
 const HISTORY_MAX: usize = 720;
+/// So many of the last answers say what is usual.
+const USUAL_OF: usize = 120;
 /// The first rounds are spread over this time, so that a start does not ask everybody at once.
 const FIRST_WITHIN: Duration = Duration::from_millis(500);
 /// An interval is drawn from this range around the configured one, so that replicas do not ask in step.
@@ -33,6 +37,8 @@ pub(super) struct Seat {
     /// Asks for a round now.
     wanted: Notify,
     state: watch::Sender<Arc<ProbeState>>,
+    /// Nobody asks any more, by a fault of ours.
+    is_broken: AtomicBool,
     books: Mutex<Books>,
 }
 
@@ -62,14 +68,25 @@ impl Seat {
             last: None,
             rounds: [0; 4],
             answers: Spread::default(),
+            usual_us: None,
         };
         let books = Books { history: VecDeque::new(), tick: ProbeTick { name, ..ProbeTick::default() } };
-        Self { wanted: Notify::new(), state: watch::Sender::new(Arc::new(state)), books: Mutex::new(books) }
+        Self {
+            wanted: Notify::new(),
+            state: watch::Sender::new(Arc::new(state)),
+            is_broken: AtomicBool::new(false),
+            books: Mutex::new(books),
+        }
     }
 
     /// What is known now.
     pub(super) fn state(&self) -> Arc<ProbeState> {
         Arc::clone(&self.state.borrow())
+    }
+
+    /// Tells of every round that ends.
+    pub(super) fn watch(&self) -> watch::Receiver<Arc<ProbeState>> {
+        self.state.subscribe()
     }
 
     pub(super) fn history(&self) -> Vec<Point> {
@@ -84,17 +101,12 @@ impl Seat {
         (taken.ok + taken.failed > 0).then_some(taken)
     }
 
-    /// What is known when it is no older than `max_age`, and confirmed where it is bad; rounds are asked for until then.
-    pub(super) async fn fresh(&self, clock: Clock, max_age: Duration) -> Arc<ProbeState> {
-        let mut changes = self.state.subscribe();
-        let asked_at = clock.now();
+    /// What is known when it is new enough, and confirmed where it is bad; rounds are asked for until then.
+    pub(super) async fn fresh(&self, asked: &Asking) -> Arc<ProbeState> {
+        let mut changes = self.watch();
         loop {
             let state = Arc::clone(&changes.borrow_and_update());
-            let is_new = |round: &Round| asked_at.since(round.at) <= max_age;
-            let is_confirmed = state.failed_in_a_row == 0
-                || state.failed_in_a_row >= ProbeState::CONFIRMED
-                || state.health == Health::Failed;
-            if state.last.as_ref().is_some_and(is_new) && is_confirmed {
+            if self.is_known(&state, asked) {
                 return state;
             }
             self.wanted.notify_one();
@@ -104,9 +116,52 @@ impl Seat {
         }
     }
 
+    /// The same when the time of whoever asks is over: a dependency that was asked and has not answered has failed.
+    pub(super) fn at_the_deadline(&self, clock: Clock, asked: &Asking) -> Arc<ProbeState> {
+        let mut state = self.state();
+        if self.is_known(&state, asked) {
+            return state;
+        }
+        let late = Arc::make_mut(&mut state);
+        late.failed_in_a_row = late.failed_in_a_row.max(ProbeState::CONFIRMED);
+        if late.last.as_ref().is_none_or(|round| round.found != Found::Failed) {
+            let took = clock.now().since(asked.at);
+            let why = format!("no answer yet after {} ms", took.as_millis());
+            late.last = Some(Round { found: Found::Failed, took, why, ..Round::unable(clock.now()) });
+        }
+        state
+    }
+
+    fn is_known(&self, state: &ProbeState, asked: &Asking) -> bool {
+        let is_after = rounds(state) > asked.rounds;
+        let is_young = |at: Time| !asked.max_age.is_zero() && asked.at.since(at) <= asked.max_age;
+        let is_new = is_after || state.last.as_ref().is_some_and(|round| is_young(round.at));
+        let is_confirmed = state.failed_in_a_row == 0
+            || state.failed_in_a_row >= ProbeState::CONFIRMED
+            || state.health == Health::Failed;
+        is_new && is_confirmed || self.is_broken.load(Ordering::Relaxed)
+    }
+
+    /// Somebody asks at `at`, to whom what is no older than `max_age` is new enough.
+    pub(super) fn asking(&self, at: Time, max_age: Duration) -> Asking {
+        Asking { at, max_age, rounds: rounds(&self.state()) }
+    }
+
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Somebody wants to know.
+pub(super) struct Asking {
+    at: Time,
+    max_age: Duration,
+    /// Rounds that had ended by then.
+    rounds: u64,
+}
+
+fn rounds(state: &ProbeState) -> u64 {
+    state.rounds.iter().sum()
 }
 
 /// Asks one dependency, for as long as the agent lives.
@@ -183,7 +238,7 @@ impl Runner {
         let (round, load) = self.judge(answered);
         let change = standing.see(now, round.found);
         debug!(probe = %self.options.name, found = ?round.found, took_ms = round.took.as_millis() as u64, why = %round.why, "probed");
-        self.enter(&round, load);
+        let usual_us = self.enter(&round, load);
         let why = round.why.clone();
         self.seat.state.send_modify(|state| {
             let state = Arc::make_mut(state);
@@ -194,6 +249,7 @@ impl Runner {
             if let Some(latency) = round.latency {
                 state.answers.add(latency.as_micros() as u64);
             }
+            state.usual_us = usual_us;
             state.last = Some(round);
         });
         let Some(change) = change else { return };
@@ -212,16 +268,7 @@ impl Runner {
     /// A round from an answer, and the load that was told with it.
     fn judge(&self, answered: Answered) -> (Round, Option<u64>) {
         let Answered { what, took, stalled } = answered;
-        let at = self.clock.now();
-        let empty = Round {
-            at,
-            took,
-            found: Found::Unable,
-            latency: None,
-            phases: Vec::new(),
-            facts: Vec::new(),
-            why: String::new(),
-        };
+        let empty = Round { took, ..Round::unable(self.clock.now()) };
         match what {
             Err(Failure::Unable(why)) => (Round { why: cut(&why), ..empty }, None),
             Err(Failure::Down(why)) => (Round { found: Found::Failed, why: cut(&why), ..empty }, None),
@@ -258,8 +305,8 @@ impl Runner {
         beyond(self.options.degraded_above).map(|limit| (Found::Impaired, text(limit)))
     }
 
-    /// Writes a round into the history, and into what the next window holds.
-    fn enter(&self, round: &Round, load: Option<u64>) {
+    /// Writes a round into the history, and into what the next window holds. Returns the usual latency.
+    fn enter(&self, round: &Round, load: Option<u64>) -> Option<u64> {
         let latency_us = round.latency.map(|latency| latency.as_micros() as u64);
         let mut books = self.seat.books();
         if books.history.len() == HISTORY_MAX {
@@ -278,6 +325,10 @@ impl Runner {
         if let Some(load) = load {
             tick.load = Some(tick.load.unwrap_or(0).saturating_add(load));
         }
+        let mut recent: Vec<u64> =
+            books.history.iter().rev().filter_map(|point| point.latency_us).take(USUAL_OF).collect();
+        recent.sort_unstable();
+        recent.get(recent.len() / 2).copied()
     }
 }
 
@@ -291,20 +342,14 @@ struct Answered {
 /// Says that a probe's task has ended by a fault of ours, so that nobody waits for it and nothing is claimed.
 pub(super) fn give_up(seat: &Seat, clock: Clock, why: &str) {
     error!(probe = %seat.state().name, %why, "a probe failed by a fault of the agent's, and is not asked any more until the next start");
+    seat.is_broken.store(true, Ordering::Relaxed);
     seat.state.send_modify(|state| {
         let state = Arc::make_mut(state);
         state.health = Health::Unknown;
         state.since = clock.now();
         state.failed_in_a_row = 0;
-        state.last = Some(Round {
-            at: clock.now(),
-            took: Duration::ZERO,
-            found: Found::Unable,
-            latency: None,
-            phases: Vec::new(),
-            facts: Vec::new(),
-            why: "the probe itself failed, which is a fault of the agent's; its log has more".to_owned(),
-        });
+        let why = "the probe itself failed, which is a fault of the agent's; its log has more".to_owned();
+        state.last = Some(Round { why, ..Round::unable(clock.now()) });
     });
 }
 

@@ -1,12 +1,15 @@
-//! TLS towards dependencies: the modes of libpq's URLs, public and private authorities, and when a certificate ends.
+//! TLS towards dependencies: the modes of libpq's URLs, public and private authorities, when a certificate ends, and what
+//! went wrong in words.
+
+mod words;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -17,6 +20,8 @@ use x509_cert::der::Decode as _;
 
 use crate::config::probes::{Tls, TlsMode};
 use crate::engine::time::Time;
+
+pub(crate) use crate::prober::tls::words::{failure, lasting};
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +49,8 @@ pub(crate) fn client(tls: &Tls, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, Set
         .map_err(SetupError::Library)?;
     let verifier = verifier(tls, &provider)?;
     let mut config = versions.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    // A session that is resumed brings no certificate: one that has ended would be taken until the agent's next start.
+    config.resumption = Resumption::disabled();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     Ok(Arc::new(config))
 }
@@ -177,3 +184,6 @@ impl ServerCertVerifier for AnyName {
         self.0.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ use crate::proxy::asked::{self, Asked};
 use crate::proxy::buffer::Buffer;
 use crate::proxy::exchange::{self, After};
 use crate::proxy::h1::{Framing, Request};
-use crate::proxy::plan::LocalRequest;
+use crate::proxy::plan::{LocalPage, LocalRequest};
 use crate::proxy::refusal::Refusal;
 use crate::proxy::socket;
 use crate::proxy::watch::{Limit, Watch};
@@ -74,7 +74,7 @@ enum End {
 /// What is to be done with the next request.
 enum Next {
     Forward(Asked),
-    Page(Response<Bytes>, bool, bool),
+    Page(LocalPage, bool, bool),
     Refuse(Refusal),
     End,
 }
@@ -110,7 +110,13 @@ async fn converse(line: &Line, client: &mut Client<'_>) -> End {
     loop {
         let after = match next(line, client).await {
             Next::Forward(asked) => exchange::run(line, client, asked).await,
-            Next::Page(page, bodyless, closes) => show(line, client, page, bodyless, closes).await,
+            Next::Page(page, bodyless, closes) => {
+                let page = match page {
+                    LocalPage::Now(page) => page,
+                    LocalPage::Soon(page) => page.await,
+                };
+                show(line, client, page, bodyless, closes).await
+            }
             Next::Refuse(refusal) => {
                 line.worker.shard().refused(observation::Method::Other, refusal.status(), refusal.outcome());
                 let id = asked::request_id(line.worker.clock.now(), fastrand::u128(..));
@@ -198,11 +204,12 @@ fn dispatch(line: &Line, request: &Request<'_>, body: &[u8], began_us: u64) -> N
     Next::Forward(asked::take(line, request, body, began_us))
 }
 
-fn own_page(worker: &Worker, request: &Request<'_>) -> Option<Response<Bytes>> {
+fn own_page(worker: &Worker, request: &Request<'_>) -> Option<LocalPage> {
     let path = std::str::from_utf8(request.path()).ok()?;
     let method = Method::from_bytes(request.method).ok()?;
     let accept = request.field("accept").and_then(|value| std::str::from_utf8(value).ok());
-    (worker.local)(&LocalRequest { method: &method, path, accept })
+    let authorization = request.field("authorization");
+    (worker.local)(&LocalRequest { method: &method, path, accept, authorization })
 }
 
 /// Sends a page of our own.

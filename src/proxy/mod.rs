@@ -46,7 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config;
-pub use crate::proxy::plan::{Arm, LocalPages, LocalRequest, Phase, Plan, Upstream};
+pub use crate::proxy::plan::{Arm, LocalPage, LocalPages, LocalRequest, Phase, Plan, Upstream};
 pub use crate::proxy::split::{ArmId, Choice, Key, Mirror, Share, Split};
 use crate::proxy::worker::{Control, Handoff, Load, Seed};
 use crate::recorder::Shard;

@@ -3,6 +3,7 @@
 //! A plan is swapped whole and read without a lock. It knows nothing of how requests are sent.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -81,7 +82,17 @@ pub struct LocalRequest<'a> {
     pub path: &'a str,
     /// The first `Accept` line, where it is readable text.
     pub accept: Option<&'a str>,
+    /// The first `Authorization` line.
+    pub authorization: Option<&'a [u8]>,
+}
+
+/// A page of the agent's own.
+pub enum LocalPage {
+    /// It is there.
+    Now(Response<Bytes>),
+    /// It has to be asked for; whoever makes it bounds how long that may take. The connection waits for it, nobody else.
+    Soon(Pin<Box<dyn Future<Output = Response<Bytes>> + Send>>),
 }
 
 /// The agent's own pages. They are asked before all else; what they answer is neither counted nor sent to the app.
-pub type LocalPages = Arc<dyn Fn(&LocalRequest<'_>) -> Option<Response<Bytes>> + Send + Sync>;
+pub type LocalPages = Arc<dyn Fn(&LocalRequest<'_>) -> Option<LocalPage> + Send + Sync>;

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::stage::http::{Reply, json, serve};
+use crate::stage::queries::Queries;
 
 /// Half of all replies are faster.
 const LATENCY_MEDIAN_MS: f64 = 8.0;
@@ -54,6 +55,10 @@ pub const BAD_ROUTE: &str = "/checkout";
 pub const BAD_ROUTE_PERCENT: u32 = 5;
 /// and the share of these that fail then.
 const BAD_ROUTE_ERROR_SHARE: f64 = 0.50;
+/// How often it asks its database for each request,
+pub const QUERIES: u32 = 1;
+/// and when told to exhaust it.
+pub const QUERIES_BAD: u32 = 40;
 /// The exit code when told to crash.
 pub const CRASH_CODE: u8 = 3;
 /// How long open requests are given at SIGTERM; then they are cut off.
@@ -82,11 +87,15 @@ pub enum Behaviour {
     Leak,
     /// One of its routes fails, which few ask for: half of its replies are a 500.
     OneRoute,
+    /// It is well, and the database that it needs goes down for a while.
+    DbDown,
+    /// It asks the database far more for each request than the release before it.
+    QueryStorm,
 }
 
 impl Behaviour {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Good,
         Self::Errors,
         Self::Slow,
@@ -95,6 +104,8 @@ impl Behaviour {
         Self::Tail,
         Self::Leak,
         Self::OneRoute,
+        Self::DbDown,
+        Self::QueryStorm,
     ];
 
     /// As typed on the command line.
@@ -108,6 +119,8 @@ impl Behaviour {
             Self::Tail => "tail",
             Self::Leak => "leak",
             Self::OneRoute => "one-route",
+            Self::DbDown => "db-down",
+            Self::QueryStorm => "query-storm",
         }
     }
 
@@ -124,7 +137,16 @@ impl Behaviour {
             Self::OneRoute => {
                 "One route of ten, which 5 % of the requests are for, answers half of them with 500"
             }
+            Self::DbDown => "It is well; its database goes down for a while, and nothing must be rolled back",
+            Self::QueryStorm => "Forty queries a request instead of one: it exhausts the database",
         }
+    }
+}
+
+impl Behaviour {
+    /// Whether a database plays in it.
+    pub const fn has_database(self) -> bool {
+        matches!(self, Self::DbDown | Self::QueryStorm)
     }
 }
 
@@ -170,6 +192,8 @@ pub struct AppOptions {
     pub release: String,
     /// How it behaves.
     pub plan: AppPlan,
+    /// The database that it asks for each request.
+    pub database: Option<SocketAddr>,
 }
 
 /// Runs the app until SIGTERM, SIGINT, its parent's end, or its own crash; returns the exit code.
@@ -204,7 +228,8 @@ pub async fn run(options: AppOptions) -> io::Result<u8> {
 
 /// Announces the fault when it begins; ends only when the fault is a crash.
 async fn fault_began(plan: AppPlan) {
-    if plan.behave != Behaviour::Good {
+    // The database's fault is not the app's to announce.
+    if !matches!(plan.behave, Behaviour::Good | Behaviour::DbDown) {
         tokio::time::sleep(plan.after).await;
         println!("{ONSET_LINE}");
     }
@@ -216,7 +241,9 @@ async fn fault_began(plan: AppPlan) {
         | Behaviour::Slow
         | Behaviour::Hang
         | Behaviour::Tail
-        | Behaviour::OneRoute => std::future::pending().await,
+        | Behaviour::OneRoute
+        | Behaviour::DbDown
+        | Behaviour::QueryStorm => std::future::pending().await,
     }
 }
 
@@ -249,11 +276,13 @@ struct App {
     options: AppOptions,
     clock: Clock,
     served: AtomicU64,
+    queries: Option<Queries>,
 }
 
 impl App {
     fn new(options: AppOptions) -> Self {
-        Self { options, clock: Clock::start(), served: AtomicU64::new(0) }
+        let queries = options.database.map(Queries::new);
+        Self { options, clock: Clock::start(), served: AtomicU64::new(0), queries }
     }
 
     async fn answer(&self, path: &str) -> Reply {
@@ -267,6 +296,13 @@ impl App {
         let asked = Asked { number, is_bad_route: path == BAD_ROUTE, ill_for: ill_for.unwrap_or_default() };
         let fate = Fate::of(behave, plan.seed, &asked);
         tokio::time::sleep(fate.latency).await;
+        if let Some(queries) = &self.queries {
+            let times = if behave == Behaviour::QueryStorm { QUERIES_BAD } else { QUERIES };
+            if let Err(error) = queries.ask(times).await {
+                let body = serde_json::json!({ "release": self.options.release, "error": error.to_string() });
+                return json(StatusCode::INTERNAL_SERVER_ERROR, &body);
+            }
+        }
         let body = serde_json::json!({ "release": self.options.release, "request": number });
         json(fate.status, &body)
     }
@@ -298,7 +334,11 @@ impl Fate {
         let (u, v) = (1.0 - chance.f64(), chance.f64());
         let normal = (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos();
         let (share, factor) = match behave {
-            Behaviour::Good | Behaviour::Hang | Behaviour::Crash => (ERROR_SHARE, 1.0),
+            Behaviour::Good
+            | Behaviour::Hang
+            | Behaviour::Crash
+            | Behaviour::DbDown
+            | Behaviour::QueryStorm => (ERROR_SHARE, 1.0),
             Behaviour::Errors => (ERROR_SHARE_BAD, 1.0),
             Behaviour::Slow => (ERROR_SHARE, SLOWDOWN),
             Behaviour::Tail => (ERROR_SHARE, if normal > TAIL_FROM { TAIL_SLOWDOWN } else { 1.0 }),

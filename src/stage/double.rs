@@ -61,7 +61,7 @@ async fn app(arguments: &[String]) -> i32 {
     };
     let port = option(arguments, "--port").parse().unwrap();
     let release = option(arguments, "--release").to_owned();
-    i32::from(run(AppOptions { port, release, plan }).await.unwrap())
+    i32::from(run(AppOptions { port, release, plan, database: None }).await.unwrap())
 }
 
 async fn agent(arguments: &[String]) -> i32 {

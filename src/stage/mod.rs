@@ -9,6 +9,7 @@
 
 pub mod api;
 pub mod app;
+pub mod database;
 pub mod edge;
 pub mod event;
 pub mod http;
@@ -18,6 +19,7 @@ pub mod plan;
 pub mod platform;
 mod port;
 pub mod process;
+mod queries;
 pub mod script;
 pub mod timeline;
 pub mod view;
@@ -42,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::stage::app::AppPlan;
+use crate::stage::database::Database;
 use crate::stage::edge::Edge;
 use crate::stage::event::StageEvent;
 use crate::stage::platform::{Live, Platform};
@@ -73,6 +76,8 @@ pub struct StageOptions {
     pub restarts_max: u32,
     /// The rest before that.
     pub restart_backoff: Duration,
+    /// There is a database for the apps, which takes so long for each command.
+    pub database: Option<Duration>,
 }
 
 impl StageOptions {
@@ -89,6 +94,7 @@ impl StageOptions {
             drain: Duration::from_secs(10),
             restarts_max: 10,
             restart_backoff: Duration::from_secs(1),
+            database: None,
         }
     }
 }
@@ -156,26 +162,33 @@ pub struct Stage {
     edge: Arc<Edge>,
     edge_address: SocketAddr,
     api_address: SocketAddr,
+    database: Option<Database>,
     stop: CancellationToken,
     servers: Vec<JoinHandle<()>>,
 }
 
 impl Stage {
     /// Opens the platform's API and the edge. Nothing is deployed yet.
-    pub async fn start(options: StageOptions, clock: Clock) -> Result<Self, StageError> {
+    pub async fn start(mut options: StageOptions, clock: Clock) -> Result<Self, StageError> {
+        let database = options.database.map(Database::start).transpose();
+        let database = database.map_err(|source| StageError::Listen { what: "database", source })?;
+        let database_address = database.as_ref().map(Database::address);
+        if let Some(address) = database_address {
+            options.settings.push_str(&plan::probe(address));
+        }
         let api_listener = listen("platform's API").await?;
         let edge_listener = listen("edge").await?;
         let api_address = local_address(&api_listener, "platform's API")?;
         let edge_address = local_address(&edge_listener, "edge")?;
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let stop = CancellationToken::new();
-        let platform = Arc::new(Platform::new(options, clock, api_address, events));
+        let platform = Arc::new(Platform::new(options, clock, api_address, database_address, events));
         let edge = Arc::new(Edge::new(platform.live_watch()));
         let servers = vec![
             tokio::spawn(api::serve(api_listener, platform.clone(), stop.child_token())),
             tokio::spawn(edge::serve(edge_listener, edge.clone(), stop.child_token())),
         ];
-        Ok(Self { platform, edge, edge_address, api_address, stop, servers })
+        Ok(Self { platform, edge, edge_address, api_address, database, stop, servers })
     }
 
     /// What happens from now on.
@@ -202,6 +215,11 @@ impl Stage {
     /// Where clients go.
     pub fn edge_address(&self) -> SocketAddr {
         self.edge_address
+    }
+
+    /// The apps' database, where there is one.
+    pub fn database(&self) -> Option<&Database> {
+        self.database.as_ref()
     }
 
     /// The platform's own API.

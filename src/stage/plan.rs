@@ -2,12 +2,23 @@
 //!
 //! Whatever differs from the defaults is told to whoever looks on.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::stage::app::{self, AppPlan, Behaviour};
 
 /// The demo's watch, in place of 15 minutes, if one route need not be learnt.
 pub const WATCH: Duration = Duration::from_secs(55);
+/// The same where the database must be known: sixty of a probe's answers say what is usual.
+const WATCH_DATABASE: Duration = Duration::from_secs(75);
+/// How often the database is asked, in place of 5 seconds,
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+/// and within which time, in place of 2 seconds.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+/// The database can answer so many times the queries that it is usually asked.
+const DATABASE_RESERVE: f64 = 15.0;
+/// How long the database is down.
+pub(crate) const OUTAGE: Duration = Duration::from_secs(45);
 /// The demo's warm-up, in place of 30 seconds.
 pub const WARM_UP: Duration = Duration::from_secs(10);
 /// From the end of the warm-up to the fault, so that a healthy candidate is seen first.
@@ -43,11 +54,16 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The demo's watch: [`WATCH`], or longer where clients are few and the one bad route must be learnt first.
+    /// The demo's watch: [`WATCH`], or longer where clients are few and the one bad route must be learnt first, or how fast
+    /// the database usually answers.
     pub fn watch(&self) -> Duration {
         let asked_a_second = self.rate * f64::from(app::BAD_ROUTE_PERCENT) / 100.0;
         let learnt = Duration::from_secs((ROUTE_REQUESTS / asked_a_second).ceil() as u64);
-        if self.is_one_route() { WATCH.max(learnt) } else { WATCH }
+        match self.scenario {
+            Behaviour::OneRoute if self.judging => WATCH.max(learnt),
+            Behaviour::QueryStorm if self.judging => WATCH_DATABASE,
+            _ => WATCH,
+        }
     }
 
     /// How long the whole demo may take.
@@ -62,6 +78,12 @@ impl Plan {
             (true, true) => ORDER_MAX_ONE_ROUTE,
             (true, false) => ORDER_MAX,
         }
+    }
+
+    /// How long the database takes for a command, where one plays in the scenario.
+    pub fn database(&self) -> Option<Duration> {
+        let usual = self.rate * f64::from(app::QUERIES);
+        self.scenario.has_database().then(|| Duration::from_secs_f64(1.0 / (usual * DATABASE_RESERVE)))
     }
 
     /// Whether all depends on one route.
@@ -110,6 +132,13 @@ impl Plan {
                  but the route itself is what tells"
             ));
         }
+        if self.scenario.has_database() {
+            texts.push(format!(
+                "for the demo: the database is asked every {} instead of 5s, and has to answer within {} instead of 2s",
+                humantime::format_duration(PROBE_INTERVAL),
+                humantime::format_duration(PROBE_TIMEOUT),
+            ));
+        }
         if self.scenario == Behaviour::Leak {
             texts.push(format!(
                 "for the demo: a leak of {} MiB and {} file descriptors a second, which doubles the latency in {}s; a \
@@ -135,10 +164,22 @@ impl Plan {
             | Behaviour::Hang
             | Behaviour::Tail
             | Behaviour::Leak
-            | Behaviour::OneRoute => WARM_UP + ONSET_AFTER_WARM_UP,
+            | Behaviour::OneRoute
+            | Behaviour::DbDown
+            | Behaviour::QueryStorm => WARM_UP + ONSET_AFTER_WARM_UP,
         };
         AppPlan { behave: self.scenario, after, seed: self.seed.wrapping_add(1) }
     }
+}
+
+/// The section of an agent's configuration that has the database at `address` asked.
+pub(crate) fn probe(address: SocketAddr) -> String {
+    let text = |time: Duration| humantime::format_duration(time).to_string();
+    format!(
+        "\n[probe.database]\nurl = \"redis://{address}\"\ninterval = \"{}\"\ntimeout = \"{}\"\n",
+        text(PROBE_INTERVAL),
+        text(PROBE_TIMEOUT),
+    )
 }
 
 #[cfg(test)]

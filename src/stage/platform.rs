@@ -113,6 +113,7 @@ pub struct Platform {
     options: StageOptions,
     clock: Clock,
     api: SocketAddr,
+    database: Option<SocketAddr>,
     client: Client,
     events: broadcast::Sender<StageEvent>,
     live: watch::Sender<Option<Live>>,
@@ -135,12 +136,14 @@ impl Platform {
         options: StageOptions,
         clock: Clock,
         api: SocketAddr,
+        database: Option<SocketAddr>,
         events: broadcast::Sender<StageEvent>,
     ) -> Self {
         Self {
             options,
             clock,
             api,
+            database,
             client: Client::default(),
             events,
             live: watch::Sender::new(None),
@@ -374,6 +377,9 @@ impl Platform {
         let after = humantime::format_duration(plan.after).to_string().replace(' ', "");
         arguments.extend(["--behave", plan.behave.label(), "--after", &after].map(OsString::from));
         arguments.extend([OsString::from("--seed"), plan.seed.to_string().into()]);
+        if let Some(database) = self.database {
+            arguments.extend([OsString::from("--database"), database.to_string().into()]);
+        }
         arguments
     }
 

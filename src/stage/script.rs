@@ -14,7 +14,7 @@ use crate::stage::app::{AppPlan, Behaviour};
 use crate::stage::event::StageEvent;
 use crate::stage::http::Client;
 use crate::stage::load::{Load, Served};
-use crate::stage::plan::{Plan, WARM_UP};
+use crate::stage::plan::{OUTAGE, Plan, WARM_UP};
 use crate::stage::timeline::{Event, Second, Summary, What};
 use crate::stage::view::{self, AgentView, RecordView};
 use crate::stage::{Stage, StageError};
@@ -47,6 +47,8 @@ struct Seen {
     verdict: Option<Duration>,
     ordered: Option<Duration>,
     restored: Option<Duration>,
+    /// Whose fault the agent said it is, last.
+    diagnosis: Option<(String, String)>,
     succeeded: bool,
     gave_up: bool,
     known_good: HashMap<String, bool>,
@@ -120,6 +122,7 @@ impl<'a> Script<'a> {
             // The agent is looked at once a second, so the order that follows the verdict may be seen before it.
             time_to_verdict: since_onset(self.seen.verdict.into_iter().chain(self.seen.ordered).min()),
             time_to_recovery: since_onset(recovered),
+            diagnosis: self.seen.diagnosis.clone(),
             took: self.now(),
             fault: outcome.err(),
         };
@@ -135,12 +138,24 @@ impl<'a> Script<'a> {
         self.learn().await?;
         self.note(format!("now {SECOND}, which behaves: {}", self.plan.scenario)).await;
         self.deploy(SECOND, self.plan.second_app()).await.map_err(|error| chain(&error))?;
-        if self.plan.scenario == Behaviour::Good {
-            self.pass_trial().await?;
-            return Ok(None);
+        match self.plan.scenario {
+            Behaviour::Good => {
+                self.pass_trial().await?;
+                Ok(None)
+            }
+            Behaviour::DbDown => self.endure_an_outage().await.map(Some),
+            Behaviour::Errors
+            | Behaviour::Slow
+            | Behaviour::Hang
+            | Behaviour::Crash
+            | Behaviour::Tail
+            | Behaviour::Leak
+            | Behaviour::OneRoute
+            | Behaviour::QueryStorm => {
+                self.be_rolled_back().await?;
+                self.recover().await.map(Some)
+            }
         }
-        self.be_rolled_back().await?;
-        self.recover().await.map(Some)
     }
 
     /// Until the first release is known good.
@@ -213,6 +228,53 @@ impl<'a> Script<'a> {
                     patience.as_secs()
                 ));
             }
+        }
+    }
+
+    /// The database goes down and comes back: nothing must be rolled back, and the agent must say why. Since when clients are
+    /// well again.
+    async fn endure_an_outage(&mut self) -> Result<Duration, String> {
+        let database = self.stage.database().ok_or_else(|| "there is no database to take down".to_owned())?;
+        let until = self.now() + self.plan.second_app().after;
+        while self.now() < until {
+            self.second().await;
+        }
+        database.take_down();
+        self.seen.onset = Some(self.now());
+        self.note(format!("the database goes down for {}s", OUTAGE.as_secs())).await;
+        let until = self.now() + OUTAGE;
+        while self.now() < until {
+            self.second().await;
+            self.nothing_was_ordered()?;
+        }
+        database.bring_up().map_err(|error| format!("the database did not come up again: {error}"))?;
+        let up = self.now();
+        self.note("the database is up again".to_owned()).await;
+        if self.seen.diagnosis.as_ref().is_none_or(|(label, _)| label != "dependency") {
+            return Err(format!(
+                "{SECOND} was ill because of the database, and the agent did not say so within {}s",
+                OUTAGE.as_secs()
+            ));
+        }
+        self.seen.recent.clear();
+        while !self.is_well() {
+            self.second().await;
+            self.nothing_was_ordered()?;
+            if self.now() > up + RESTORE_MAX {
+                return Err(format!(
+                    "the service had not recovered {}s after the database",
+                    RESTORE_MAX.as_secs()
+                ));
+            }
+        }
+        self.note(format!("clients have been well for {RECOVERED_SECONDS}s")).await;
+        Ok(up.max(self.now().saturating_sub(Duration::from_secs(RECOVERED_SECONDS as u64))))
+    }
+
+    fn nothing_was_ordered(&self) -> Result<(), String> {
+        match self.seen.ordered {
+            Some(_) => Err(format!("{SECOND} was rolled back although the database was to blame")),
+            None => Ok(()),
         }
     }
 
@@ -360,6 +422,9 @@ impl<'a> Script<'a> {
         if agent.release == SECOND && agent.verdict == "degraded" {
             let now = self.now();
             self.seen.verdict.get_or_insert(now);
+            if !agent.diagnosis.0.is_empty() {
+                self.seen.diagnosis = Some(agent.diagnosis.clone());
+            }
         }
         if agent.known_good {
             self.seen.known_good.insert(agent.release.clone(), true);
@@ -369,6 +434,11 @@ impl<'a> Script<'a> {
         records.sort_by(|a, b| a.id.cmp(&b.id));
         for record in records {
             let back = record.decision.as_deref() == Some("roll_back");
+            // The agent may be replaced before it is looked at again; its record is the same.
+            if let Some(whose) = record.diagnosis.as_ref().filter(|_| self.seen.diagnosis.is_none()) {
+                let label = whose.split(' ').next().unwrap_or_default().to_owned();
+                self.seen.diagnosis = Some((label, whose.clone()));
+            }
             self.seen.succeeded |= back && record.progress.as_deref() == Some("succeeded");
             let told = self.seen.told.insert(record.id.clone(), record.progress.clone());
             if told.as_ref() != Some(&record.progress) {

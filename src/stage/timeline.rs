@@ -83,6 +83,8 @@ pub struct Summary {
     pub time_to_verdict: Option<Duration>,
     /// From there to the first of ten good seconds.
     pub time_to_recovery: Option<Duration>,
+    /// Whose fault the agent said it is, by its label and in its own words.
+    pub diagnosis: Option<(String, String)>,
     /// How long the demo took.
     pub took: Duration,
 }
@@ -279,6 +281,8 @@ fn summary_json(summary: &Summary) -> Value {
         "onset": summary.onset.map(seconds),
         "time_to_verdict": summary.time_to_verdict.map(seconds),
         "time_to_recovery": summary.time_to_recovery.map(seconds),
+        "diagnosis": summary.diagnosis.as_ref().map(|(label, _)| label),
+        "why": summary.diagnosis.as_ref().map(|(_, why)| why),
         "took": seconds(summary.took),
     })
 }

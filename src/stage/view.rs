@@ -29,6 +29,8 @@ pub struct AgentView {
     pub detail: String,
     /// The same in a sentence, where the agent gives one.
     pub why: String,
+    /// Whose fault it is, and the same in a sentence; empty where nothing is wrong.
+    pub diagnosis: (String, String),
     /// Each stream of evidence (a route's with the route behind its name) and how far it has come, 0 to 1; `latency` is its streams taken together.
     pub evidence: Vec<(String, f64)>,
     /// The release is known good.
@@ -52,6 +54,8 @@ pub struct RecordView {
     pub target: Option<String>,
     /// Of a decision: what was passed, such as `errors`, `latency latency_p99` or `route_errors GET /cart`.
     pub breach: Option<String>,
+    /// Of a decision: whose fault it was.
+    pub diagnosis: Option<String>,
     /// Of a decision: how far the act has come.
     pub progress: Option<String>,
     /// One line for people.
@@ -100,6 +104,7 @@ fn snapshot_view(snapshot: &Value) -> AgentView {
             .find(|text| !text.is_empty())
             .unwrap_or_default(),
         why: label(&verdict["why"]),
+        diagnosis: (label(&engine["diagnosis"]), label(&engine["diagnosis"]["why"])),
         evidence: evidence.chain(joint).collect(),
         known_good: engine["watch"]["passed"] == true || label(&engine["standing"]) == "known_good",
         records: Vec::new(),
@@ -133,6 +138,11 @@ fn record_view(record: &Value) -> RecordView {
         decision: some(field("decision")),
         target: some(field("target")),
         breach: some(breach.join(" ")),
+        diagnosis: what["diagnosis"]["diagnosis"].as_str().map(|whose| {
+            let ground = what["diagnosis"]["ground"].as_str().unwrap_or_default().replace('_', " ");
+            let probe = what["diagnosis"]["probe"].as_str().unwrap_or_default();
+            format!("{whose} {ground} {probe}").trim().to_owned()
+        }),
         progress: some(field("progress")),
         text: field("summary"),
     };
@@ -146,7 +156,9 @@ fn text(view: &RecordView, from: &str, to: &str) -> String {
     match (&view.decision, &view.target, &view.progress) {
         (Some(decision), Some(target), Some(progress)) => {
             let by = view.breach.as_ref().map(|breach| format!(", for {breach}")).unwrap_or_default();
-            format!("decision {decision} of {} to {target}{by}: {progress}", view.release)
+            let whose =
+                view.diagnosis.as_ref().map(|whose| format!(", to blame: {whose}")).unwrap_or_default();
+            format!("decision {decision} of {} to {target}{by}{whose}: {progress}", view.release)
         }
         (Some(decision), None, _) => format!("decision {decision} on {}", view.release),
         _ if !to.is_empty() => format!("{} of {}: {from} -> {to}", view.kind.replace('_', " "), view.release),

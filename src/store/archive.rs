@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::engine::history::WatchPoint;
-use crate::engine::record::{Happening, Record};
+use crate::engine::record::Record;
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
 use crate::store::error::{OpenError, ReadError};
@@ -133,7 +132,7 @@ impl Archive {
             let mut records = Vec::new();
             for doc in docs {
                 let record = serde_json::from_str::<RecordDoc>(&doc?).ok().map(Record::from);
-                records.extend(record.filter(|record| point(record).is_some()));
+                records.extend(record.filter(|record| record.what.point().is_some()));
             }
             records.reverse();
             Ok(records)
@@ -150,21 +149,6 @@ impl Archive {
             if has_watches { read(&self.connection) } else { Ok(T::default()) }
         };
         read().map_err(failed)
-    }
-}
-
-/// After which fact of which watch a record was made.
-pub fn point(record: &Record) -> Option<&WatchPoint> {
-    match &record.what {
-        Happening::VerdictChanged { point, .. } => point.as_ref(),
-        Happening::Decided(decided) => decided.point.as_ref(),
-        Happening::Started { .. }
-        | Happening::Ready
-        | Happening::Exited(_)
-        | Happening::Diagnosed(_)
-        | Happening::WatchPassed { .. }
-        | Happening::Paused(_)
-        | Happening::Resumed { .. } => None,
     }
 }
 

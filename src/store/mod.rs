@@ -59,7 +59,7 @@ use crate::store::prune::Bounds;
 use crate::store::rows::Damage;
 use crate::store::writer::{Job, Writer};
 
-pub use crate::store::archive::{Archive, FACTS_READ_MAX, ListedWatch, POINTS_READ_MAX, point};
+pub use crate::store::archive::{Archive, FACTS_READ_MAX, ListedWatch, POINTS_READ_MAX};
 pub use crate::store::copy::clone_store;
 pub use crate::store::error::{CloneError, OpenError, ReadError, WriteError};
 pub use crate::store::evidence::StoredWatch;

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::engine::baseline::Baseline;
 use crate::engine::memory::{BASELINES_MAX, LastAct, Memory, OpenDecision, RELEASES_MAX, ReleaseMemory};
-use crate::engine::record::{Decided, Decision, Happening, Pause, Progress, Record};
+use crate::engine::record::{Decision, Happening, Pause, Progress, Record};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
 use crate::store::Write;
@@ -33,7 +33,7 @@ pub(super) fn write(connection: &Connection, write: &Write) -> rusqlite::Result<
 
 fn write_record(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
     let doc = RecordDoc::from(record);
-    let decided = decided(record);
+    let decided = record.what.decided();
     let rollback = decided.filter(|d| d.decision == Decision::RollBack);
     let open = rollback.is_some_and(|d| d.progress.is_open());
     // A failure is an act only where the same record was one before: where the intent had been written.
@@ -58,10 +58,6 @@ fn write_record(connection: &Connection, record: &Record) -> rusqlite::Result<()
         ],
     )?;
     Ok(())
-}
-
-fn decided(record: &Record) -> Option<&Decided> {
-    if let Happening::Decided(decided) = &record.what { Some(decided) } else { None }
 }
 
 /// Whether an act that has come this far was or may have been ordered. `Failed` does not tell by itself.

@@ -220,6 +220,7 @@ impl World {
             Happening::Diagnosed(whose) => {
                 format!("diagnosis {}", whose.as_ref().map_or("none", |diagnosis| diagnosis.label()))
             }
+            Happening::HealthChanged(told) => format!("{} {}", told.event(), told.probe),
             Happening::WatchPassed { .. } => "watch passed".to_owned(),
             Happening::Paused(p) => format!("paused by {}", p.by),
             Happening::Resumed { by } => format!("resumed by {by}"),
@@ -244,17 +245,9 @@ impl World {
 fn derive(mut memory: Memory, records: &[Record]) -> Memory {
     use outrigger::engine::memory::{LastAct, OpenDecision};
     use outrigger::engine::record::{Decision, Progress};
-    let rollbacks = records.iter().filter_map(|r| match &r.what {
-        Happening::Decided(d) if d.decision == Decision::RollBack => Some((r, d)),
-        Happening::Started { .. }
-        | Happening::Ready
-        | Happening::Exited(_)
-        | Happening::VerdictChanged { .. }
-        | Happening::Diagnosed(_)
-        | Happening::WatchPassed { .. }
-        | Happening::Paused(_)
-        | Happening::Resumed { .. }
-        | Happening::Decided(_) => None,
+    let rollbacks = records.iter().filter_map(|r| {
+        let decided = r.what.decided().filter(|d| d.decision == Decision::RollBack)?;
+        Some((r, decided))
     });
     memory.open = None;
     memory.last_act = None;
@@ -264,7 +257,7 @@ fn derive(mut memory: Memory, records: &[Record]) -> Memory {
                 id: r.id.clone(),
                 at: r.at,
                 from: r.release.clone(),
-                decided: (**d).clone(),
+                decided: d.clone(),
             });
         }
         if !matches!(d.progress, Progress::DryRun { .. } | Progress::NothingToDo) {

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use outrigger::clock::Clock;
 use outrigger::config;
 use outrigger::engine::observation::Outcome;
-use outrigger::proxy::{Arm, DataPlane, Drained, LocalPages, Phase, Plan, Shards, Upstream, start};
+use outrigger::proxy::{
+    Arm, DataPlane, Drained, LocalPage, LocalPages, Phase, Plan, Shards, Upstream, start,
+};
 use outrigger::recorder::Recorder;
 use tokio::net::TcpSocket;
 
@@ -61,7 +63,15 @@ impl Rig {
         let plan = Arc::new(ArcSwap::from_pointee(plan));
         let local: LocalPages = Arc::new(|asked| {
             assert!(asked.path != "/panic", "asked to panic");
-            (asked.path == "/own").then(|| http::Response::new(Bytes::from_static(b"own page")))
+            let page = || http::Response::new(Bytes::from_static(b"own page"));
+            match asked.path {
+                "/own" => Some(LocalPage::Now(page())),
+                "/own-soon" => Some(LocalPage::Soon(Box::pin(async move {
+                    tokio::task::yield_now().await;
+                    page()
+                }))),
+                _ => None,
+            }
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let candidate = Recorder::new(settings.workers, clock.now());

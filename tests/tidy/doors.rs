@@ -34,9 +34,9 @@ const LIMBS_UP: &[&str] = ALL.split_at(4).1;
 /// What speaks HTTP.
 const HTTP: &[&str] = &["proxy", "prober", "peers", "platform", "notify", "admin", "stage", "cli"];
 
-/// What has a written form of its own.
+/// What has a written form of its own, or reads somebody else's.
 const WRITTEN: &[&str] = &[
-    "config", "peers", "platform", "store", "registry", "notify", "admin", "agent", "stage", "ops",
+    "config", "prober", "peers", "platform", "store", "registry", "notify", "admin", "agent", "stage", "ops",
     "offline", "cli",
 ];
 
@@ -60,20 +60,29 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hyper", HTTP),
     ("hyper-util", HTTP),
     ("libm", &["engine"]),
-    ("nix", &["proxy", "supervisor", "host", "platform", "store", "stage", "cli"]),
+    ("nix", &["proxy", "supervisor", "prober", "host", "platform", "store", "stage", "cli"]),
     ("prometheus", &["admin"]),
+    ("redis", &["prober"]),
     ("rusqlite", &["store", "registry"]),
+    ("rustls", &["prober"]),
     ("serde", WRITTEN),
     ("serde_json", WRITTEN),
+    ("sha1", &["prober"]),
     ("sha2", &["config", "supervisor", "platform", "store", "admin", "agent", "stage", "cli"]),
     ("subtle", &["config"]),
     ("thiserror", ABOVE_THE_ENGINE),
     ("tokio", LIMBS_UP),
+    ("tokio-postgres", &["prober"]),
+    ("tokio-postgres-rustls", &["prober"]),
+    ("tokio-rustls", &["prober"]),
     ("tokio-util", LIMBS_UP),
     ("toml", &["config"]),
     ("tracing", LIMBS_UP),
     ("tracing-subscriber", &["cli"]),
     ("twox-hash", &["proxy"]),
+    ("url", &["config"]),
+    ("webpki-roots", &["prober"]),
+    ("x509-cert", &["prober"]),
 ];
 
 /// Beyond the doors above: the parts of the standard library that read the world.

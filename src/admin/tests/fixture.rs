@@ -170,6 +170,7 @@ pub(crate) fn live() -> Live {
             failed: 0,
             last_error: None,
         },
+        probes: Vec::new(),
         host: None,
         started: START,
         platform: "command",

@@ -2,6 +2,7 @@
 
 mod access;
 pub(crate) mod fixture;
+mod health;
 mod pages;
 mod port;
 

@@ -4,83 +4,11 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use http::{HeaderValue, Method};
-
-use crate::admin::live::{Live, Phase};
-use crate::admin::public_page;
 use crate::admin::tests::{Port, fixture};
 use crate::engine::diagnosis::Diagnosis;
 use crate::engine::release::Release;
 use crate::engine::verdict::{Breach, StreamName, Verdict};
 use crate::engine::window::{RouteWindow, Window};
-
-fn public(live: Option<Live>, path: &str, accept: Option<&'static str>) -> (u16, serde_json::Value) {
-    let (shared, _asked) = fixture::shared(None);
-    if let Some(live) = live {
-        shared.update(live);
-    }
-    let accept = accept.map(HeaderValue::from_static);
-    let page = public_page(&shared, &Method::GET, path, accept.as_ref(), "/api/health").unwrap();
-    assert_eq!(page.headers()["cache-control"], "no-store");
-    (page.status().as_u16(), serde_json::from_slice(page.body()).unwrap())
-}
-
-#[test]
-fn health_is_503_until_the_app_is_ready_and_200_while_it_drains() {
-    let status = |live: Option<Live>| {
-        let (code, page) = public(live, "/api/health", None);
-        (code, page["status"].as_str().unwrap().to_owned())
-    };
-    assert_eq!(status(None), (503, "starting".to_owned()));
-    assert_eq!(status(Some(fixture::in_phase(Phase::Starting))), (503, "starting".to_owned()));
-    assert_eq!(status(Some(fixture::in_phase(Phase::Ready))), (200, "healthy".to_owned()));
-    assert_eq!(status(Some(fixture::in_phase(Phase::Draining))), (200, "draining".to_owned()));
-    assert_eq!(status(Some(fixture::in_phase(Phase::Gone))), (503, "unhealthy".to_owned()));
-    let (_, page) = public(Some(fixture::live()), "/api/health", None);
-    assert_eq!((page["environment"].as_str(), page["version"].as_str()), (Some("production"), Some("v42")));
-    assert!(page["uptime"].is_u64() && page["timestamp"].as_str().unwrap().ends_with('Z'));
-}
-
-#[test]
-fn a_store_in_trouble_degrades_health_but_an_app_that_is_gone_fails_it() {
-    let mut live = fixture::live();
-    live.store.failed = 1;
-    live.store.last_error = Some("write `/data/outrigger.db`: disk full".to_owned());
-    let (code, page) = public(Some(live.clone()), "/api/health/deep", None);
-    assert_eq!((code, page["status"].as_str()), (200, Some("degraded")));
-    assert_eq!(
-        page["checks"]["store"],
-        serde_json::json!({"status": "degraded"}),
-        "nothing inside is told in public"
-    );
-    live.app.phase = Phase::Gone;
-    let (code, page) = public(Some(live), "/api/health/deep", None);
-    assert_eq!((code, page["checks"]["app"]["status"].as_str()), (503, Some("unhealthy")));
-}
-
-#[test]
-fn a_degraded_release_that_answers_is_alive() {
-    let mut live = fixture::live();
-    live.engine.verdict = Verdict::Degraded { breach: Breach::Errors, since: fixture::START };
-    assert_eq!(public(Some(live), "/api/health", None).0, 200);
-}
-
-#[test]
-fn the_draft_format_is_given_on_request() {
-    let (_, page) = public(Some(fixture::live()), "/api/health", Some("application/health+json"));
-    assert_eq!((page["status"].as_str(), page["releaseId"].as_str()), (Some("pass"), Some("v42")));
-}
-
-#[test]
-fn only_the_health_paths_are_taken_from_the_app() {
-    let (shared, _asked) = fixture::shared(None);
-    let taken = |method: &Method, path| public_page(&shared, method, path, None, "/api/health").is_some();
-    assert!(taken(&Method::GET, "/api/health") && taken(&Method::HEAD, "/api/health/deep"));
-    assert!(!taken(&Method::POST, "/api/health") && !taken(&Method::GET, "/api/healthy"));
-    assert!(!taken(&Method::GET, "/api/health/") && !taken(&Method::GET, "/"));
-    let head = public_page(&shared, &Method::HEAD, "/api/health", None, "/api/health").unwrap();
-    assert!(head.body().is_empty() && head.headers()["content-length"] != "0");
-}
 
 #[tokio::test]
 async fn metrics_are_well_named_and_add_up() {

@@ -102,13 +102,14 @@ impl Show {
         };
         format!(
             "\n  scenario    {}{}\n  requests    {}\n  failed      {} ({share:.2} %), {} of them by time-out\n  \
-             verdict     {}\n  recovered   {}\n  rollbacks   {}\n  took        {:.0} s\n  result      {}\n",
+             verdict     {}\n  to blame    {}\n  recovered   {}\n  rollbacks   {}\n  took        {:.0} s\n  result      {}\n",
             summary.scenario,
             if summary.judging { "" } else { ", judge off" },
             summary.served.requests,
             summary.served.failed,
             summary.served.timed_out,
             since(summary.time_to_verdict),
+            summary.diagnosis.as_ref().map_or("-", |(_, why)| why.as_str()),
             since(summary.time_to_recovery),
             summary.rollbacks,
             summary.took.as_secs_f64(),

@@ -29,10 +29,15 @@ const FLOOR_US: u64 = 2_000;
 const LOAD_RATIO: f64 = 2.0;
 /// which is this quantile of its ticks.
 const LOAD_UPPER: f64 = 0.99;
-/// Samples of load that a baseline must hold.
-const LOADS_MIN: u64 = 60;
-/// Answers that a baseline must hold for the latency to be judged.
+/// A baseline with fewer samples of load says nothing of what is usual,
+const LOADS_MIN: u64 = 8;
+/// and one with fewer than these has not seen the peaks: the limit is wider, by eight in the number of samples.
+const LOADS_ENOUGH: u64 = 60;
+/// Answers that a baseline must hold for the latency to be judged, and for its failures to be taken as usual.
 const ANSWERS_MIN: u64 = 60;
+/// A baseline with too few answers for a confidence limit of its 95th percentile (135 are needed) is taken to answer this
+/// much slower now and then than it has been seen to.
+const LATENCY_UNSEEN: f64 = 2.0;
 
 /// One round of probes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -119,6 +124,11 @@ impl Dependencies {
     }
 }
 
+/// By how much the greatest of so many samples of load is taken to be below what is usual.
+fn unseen(samples: u64) -> f64 {
+    if samples < LOADS_ENOUGH { 1.0 + LOADS_MIN as f64 / samples as f64 } else { 1.0 }
+}
+
 impl Dependency {
     fn new(probe: &ProbeBaseline, usual_judged: f64, policy: &Policy) -> Self {
         let asked = probe.ok + probe.failed;
@@ -129,14 +139,17 @@ impl Dependency {
             binomial::upper_limit(asked, probe.failed, MISS)
         };
         let answers = probe.latencies.count();
-        let rank = binomial::quantile_upper_rank(answers, 0.95, MISS).filter(|_| answers >= ANSWERS_MIN);
-        let upper = rank.and_then(|rank| probe.latencies.quantile(rank as f64 / answers as f64));
+        let upper = match binomial::quantile_upper_rank(answers, 0.95, MISS) {
+            Some(rank) => probe.latencies.quantile(rank as f64 / answers as f64),
+            None => probe.latencies.quantile(1.0).map(|us| (us as f64 * LATENCY_UNSEEN) as u64),
+        };
+        let upper = upper.filter(|_| answers >= ANSWERS_MIN);
         let load = probe.load.quantile(LOAD_UPPER).filter(|_| probe.load.count() >= LOADS_MIN);
         Self {
             name: probe.name.clone(),
             slow_us: upper.map(|us| ((us as f64 * policy.probe_ratio) as u64).max(us + FLOOR_US)),
             failures: (usual + policy.probe_floor).clamp(0.01, 0.9),
-            load_limit: load.map(|load| LOAD_RATIO * load.max(1) as f64),
+            load_limit: load.map(|load| LOAD_RATIO * unseen(probe.load.count()) * load.max(1) as f64),
             detector: Detector::default(),
             recent: VecDeque::with_capacity(RECENT),
             usual_judged,

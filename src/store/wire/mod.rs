@@ -9,6 +9,7 @@
 
 pub mod decided;
 pub mod diagnosis;
+pub mod health;
 pub mod policy;
 pub mod text;
 pub mod verdict;
@@ -23,6 +24,7 @@ use crate::engine::memory::{ReleaseMemory, Standing};
 use crate::engine::record::{Exit, Happening, PassedBy, Pause, Record};
 use crate::store::wire::decided::{BaselineSummaryDoc, DecidedDoc};
 use crate::store::wire::diagnosis::{DiagnosisDoc, WatchPointDoc};
+use crate::store::wire::health::HealthChangeDoc;
 use crate::store::wire::text::{DurationText, Figure, IdText, ReleaseText, TimeText};
 use crate::store::wire::verdict::VerdictDoc;
 
@@ -75,6 +77,8 @@ pub enum HappeningDoc {
         /// Whose fault it is that something is wrong; `null`: nothing is wrong any more.
         whose: Option<DiagnosisDoc>,
     },
+    /// A dependency's health changed.
+    HealthChanged(HealthChangeDoc),
     /// The watch passed.
     WatchPassed {
         /// Requests judged in it.
@@ -103,6 +107,7 @@ impl HappeningDoc {
             Self::Exited { .. } => "exited",
             Self::VerdictChanged { .. } => "verdict_changed",
             Self::Diagnosed { .. } => "diagnosed",
+            Self::HealthChanged(_) => "health_changed",
             Self::WatchPassed { .. } => "watch_passed",
             Self::Paused(_) => "paused",
             Self::Resumed { .. } => "resumed",
@@ -224,6 +229,7 @@ impl From<&Happening> for HappeningDoc {
                 point: point.as_ref().map(WatchPointDoc::from),
             },
             Happening::Diagnosed(whose) => Self::Diagnosed { whose: whose.as_ref().map(DiagnosisDoc::from) },
+            Happening::HealthChanged(told) => Self::HealthChanged(told.into()),
             Happening::WatchPassed { requests, by } => {
                 Self::WatchPassed { requests: *requests, by: (*by).into() }
             }
@@ -244,6 +250,7 @@ impl From<HappeningDoc> for Happening {
                 Self::VerdictChanged { from: from.into(), to: to.into(), point: point.map(Into::into) }
             }
             HappeningDoc::Diagnosed { whose } => Self::Diagnosed(whose.map(Into::into)),
+            HappeningDoc::HealthChanged(doc) => Self::HealthChanged(doc.into()),
             HappeningDoc::WatchPassed { requests, by } => Self::WatchPassed { requests, by: by.into() },
             HappeningDoc::Paused(pause) => Self::Paused(pause.into()),
             HappeningDoc::Resumed { by } => Self::Resumed { by },

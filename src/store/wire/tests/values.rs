@@ -7,6 +7,7 @@ use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
 
 use crate::engine::baseline::BaselineSummary;
 use crate::engine::diagnosis::{Diagnosis, Ground};
+use crate::engine::health::{Change, Health, HealthChange};
 use crate::engine::history::WatchPoint;
 use crate::engine::judge::JUDGED_STATUSES;
 use crate::engine::memory::{ReleaseMemory, Standing};
@@ -291,7 +292,20 @@ pub(super) fn decided() -> impl Strategy<Value = Decided> {
         )
 }
 
-pub(super) fn passed_by() -> impl Strategy<Value = PassedBy> {
+pub(super) fn health() -> impl Strategy<Value = Health> {
+    prop_oneof![Just(Health::Unknown), Just(Health::Ok), Just(Health::Degraded), Just(Health::Failed)]
+}
+
+fn health_change() -> impl Strategy<Value = HealthChange> {
+    (".*", any::<bool>(), health(), health(), duration(), ".*").prop_map(
+        |(probe, critical, from, to, lasted, why)| {
+            let change = Change { from, to, lasted };
+            HealthChange { probe: probe.into(), critical, change, why }
+        },
+    )
+}
+
+fn passed_by() -> impl Strategy<Value = PassedBy> {
     prop_oneof![Just(PassedBy::Proof), Just(PassedBy::NotContradicted), Just(PassedBy::TimeCap)]
 }
 
@@ -308,6 +322,7 @@ pub(super) fn happening() -> impl Strategy<Value = Happening> {
         }),
         option::of(diagnosis()).prop_map(Happening::Diagnosed),
         (any::<u64>(), passed_by()).prop_map(|(requests, by)| Happening::WatchPassed { requests, by }),
+        health_change().prop_map(Happening::HealthChanged),
         pause().prop_map(Happening::Paused),
         ".*".prop_map(|by| Happening::Resumed { by }),
         decided().prop_map(|decided| Happening::Decided(Box::new(decided))),
