@@ -58,6 +58,8 @@ pub(super) fn router(shared: Arc<Shared>, shutdown: CancellationToken) -> Router
         .route("/style.css", get(|h: HeaderMap| async move { pages::STYLE.serve(&h) }))
         .route("/app.js", get(|h: HeaderMap| async move { pages::APP.serve(&h) }))
         .route("/charts.js", get(|h: HeaderMap| async move { pages::CHARTS.serve(&h) }))
+        .route("/dependencies.js", get(|h: HeaderMap| async move { pages::DEPENDENCIES.serve(&h) }))
+        .route("/host.js", get(|h: HeaderMap| async move { pages::HOST.serve(&h) }))
         .route("/records.js", get(|h: HeaderMap| async move { pages::RECORDS.serve(&h) }))
         .route("/releases.js", get(|h: HeaderMap| async move { pages::RELEASES.serve(&h) }))
         .route("/streams.js", get(|h: HeaderMap| async move { pages::STREAMS.serve(&h) }))

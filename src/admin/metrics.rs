@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder as _, TextEncoder};
 
+use crate::admin::host_metrics;
 use crate::admin::live::Phase;
 use crate::admin::probe_metrics;
 use crate::admin::routes::ROUTE_BUCKETS_US;
@@ -190,6 +191,7 @@ fn seen(published: &Published) -> Vec<MetricFamily> {
     families.extend(of_engine(published));
     families.extend(of_store(published));
     families.extend(probe_metrics::families(&published.live));
+    families.extend(published.live.host.iter().flat_map(|host| host_metrics::families(host)));
     families
 }
 

@@ -12,6 +12,8 @@ mod api;
 #[doc(hidden)]
 pub mod fuzz;
 mod health;
+mod host;
+mod host_metrics;
 mod live;
 mod metrics;
 mod pages;

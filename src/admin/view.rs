@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::admin::host::HostJson;
 use crate::admin::probes::ProbeJson;
 use crate::admin::shared::Published;
 use crate::admin::streams::{self, StreamJson};
@@ -41,6 +42,8 @@ pub(super) struct SnapshotJson<'a> {
     worse_dependencies: Vec<&'a str>,
     /// The dependencies as the probes see them.
     probes: Vec<ProbeJson<'a>>,
+    /// The container and the agent against their limits; `null` before the first sample.
+    host: Option<HostJson>,
     evidence: Vec<StreamJson<'a>>,
     latency_progress: f64,
     baseline: Option<BaselineJson<'a>>,
@@ -261,6 +264,7 @@ pub(super) fn snapshot(published: &Published) -> SnapshotJson<'_> {
         outlook: outlook(engine),
         worse_dependencies: engine.worse_dependencies.iter().map(|name| &**name).collect(),
         probes: live.probes.iter().map(|state| ProbeJson::of(state)).collect(),
+        host: live.host.as_deref().map(HostJson::of),
         evidence: engine.evidence.iter().map(|s| streams::json(s, &engine.policy)).collect(),
         latency_progress: engine.latency_progress,
         baseline: engine.baseline.as_ref().map(baseline),

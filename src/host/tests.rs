@@ -314,7 +314,8 @@ fn where_both_versions_are_mounted_each_controller_is_read_where_it_is() {
 fn a_group_that_is_named_but_not_there_is_the_mounted_one() {
     let mut kernel = Kernel::v2("/system.slice/docker-abc.scope");
     kernel.group("", &V2_LIMITED);
-    assert_eq!(kernel.sample().memory.limit, Some(512 * MIB));
+    let memory = kernel.sample().memory;
+    assert_eq!((memory.limit, memory.oom_kills), (Some(512 * MIB), Some(3)));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 // markup: releases, reasons and errors are other people's words.
 
 import { Chart, clock, el } from "/charts.js";
+import { Dependencies } from "/dependencies.js";
+import { drawHost } from "/host.js";
 import { recordItem } from "/records.js";
 import { Releases } from "/releases.js";
 import { Routes } from "/routes.js";
@@ -136,7 +138,9 @@ function show() {
   $("evidence-note").hidden = !s.evidence.length;
   drawStreams($("evidence"), s);
   side(s, now);
+  drawHost($("host"), $("host-facts"), s.host);
   charts(s);
+  dependencies.show(s);
   routes.refresh();
   releases.refresh(s.release);
   const key = [s.release, s.verdict.label, s.verdict.breach, s.diagnosis?.label, s.last_decision?.id, s.last_decision?.progress, s.pause?.since, s.app.phase].join("|");
@@ -285,6 +289,7 @@ function charts(s) {
   drawn.evidence.set(points, s.evidence.length ? [{ name: "degraded at", value: 1, color: 3, limit: true }] : [], edges);
 }
 
+const dependencies = new Dependencies($("dependencies"), call);
 const routes = new Routes($("routes"), call);
 const releases = new Releases($("releases"), call);
 
