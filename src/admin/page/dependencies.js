@@ -68,7 +68,7 @@ export class Dependencies {
     if (!p.error) return [row];
     const often = p.failed_in_a_row > 1 ? ` (${words.count(p.failed_in_a_row)} times in a row)` : "";
     row.classList.add("said");
-    return [row, el("tr", { class: "words" }, el("td", { colspan: COLUMNS.length }, p.error, often))];
+    return [row, el("tr", { class: "words" }, el("td", { colspan: COLUMNS.length }, el("span", {}, p.error, often)))];
   }
 
   // One mark for half a minute: the worst round in it.

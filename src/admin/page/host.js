@@ -28,11 +28,11 @@ export function drawHost(root, facts, host) {
   const taken = known(disk.total_bytes) && known(disk.used_share) ? disk.total_bytes * disk.used_share : null;
   const rows = [
     row("CPU", cpu.used_millicores, cpu.limit_millicores, words.cores),
-    row(memory.limited_by === "machine" ? "Memory of the machine" : "Memory", memory.working_set_bytes, memory.limit_bytes, words.bytes),
-    row("Disk of the data", taken, disk.total_bytes, words.bytes, disk.used_share),
+    row(memory.limited_by === "machine" ? "Memory, machine" : "Memory", memory.working_set_bytes, memory.limit_bytes, words.bytes),
+    row("Data disk", taken, disk.total_bytes, words.bytes, disk.used_share),
     disk.inodes_used_share >= 0.5 && row("Inodes", disk.inodes_used_share, 1, words.percent),
-    open.app && row(`Descriptors of process ${open.app_pid}`, open.app.used, open.app.limit, words.count),
-    open.agent && row("Descriptors of the agent", open.agent.used, open.agent.limit, words.count),
+    open.app && row(`Descriptors, process ${open.app_pid}`, open.app.used, open.app.limit, words.count),
+    open.agent && row("Descriptors, agent", open.agent.used, open.agent.limit, words.count),
     pids && row("Processes and threads", pids.used, pids.limit, words.count),
   ];
   root.replaceChildren(...rows.filter(Boolean));

@@ -3,6 +3,7 @@
 mod access;
 pub(crate) mod fixture;
 mod health;
+mod host;
 mod pages;
 mod port;
 
