@@ -21,7 +21,7 @@ pub(in crate::config) const PRESETS: [Preset; 5] = [
     ("anthropic", "https://api.anthropic.com/v1/models", &[401], None),
     ("slack", "https://slack.com/api/api.test", &[200], Some(("/ok", "true"))),
     // 403: too many questions from this address within an hour; it is up.
-    ("github", "https://api.github.com/", &[200, 403], None),
+    ("github", "https://api.github.com/rate_limit", &[200], None),
 ];
 
 /// What a preset asks, by its place in [`PRESETS`].
