@@ -46,7 +46,7 @@ impl<'a> ProbeJson<'a> {
             critical: state.critical,
             status: state.health.label(),
             since: rfc3339(state.since),
-            failed_in_a_row: state.failed_in_a_row,
+            failed_in_a_row: state.failed_in_a_row(),
             interval_ms: state.interval.as_millis() as u64,
             latency_ms: last.and_then(|round| round.latency).map(millis),
             usual_ms: state.usual_us.map(|us| us as f64 / 1e3),

@@ -112,11 +112,6 @@ impl Standing {
         self.since
     }
 
-    /// Rounds in a row that failed up to now.
-    pub const fn failed_in_a_row(&self) -> u32 {
-        self.failed
-    }
-
     /// One round more. Returns the change of state that it made.
     pub fn see(&mut self, now: Time, found: Found) -> Option<Change> {
         if found == Found::Unable {
@@ -272,8 +267,8 @@ pub struct ProbeState {
     pub health: Health,
     /// Since when.
     pub since: Time,
-    /// Rounds in a row that failed up to now.
-    pub failed_in_a_row: u32,
+    /// The last rounds that were alike, also those that were made only because somebody asked.
+    pub row: Row,
     /// The last round; `None` before the first one ended.
     pub last: Option<Round>,
     /// Rounds that ended, by what they came to: well, impaired, failed, unable.
@@ -284,14 +279,66 @@ pub struct ProbeState {
     pub usual_us: Option<u64>,
 }
 
-impl ProbeState {
-    /// Failures in a row that are no accident any more, whatever the threshold for the state.
-    pub const CONFIRMED: u32 = 2;
+/// Rounds in a row that failed, or that did not. Those that could not be put are passed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// They failed.
+    pub failed: bool,
+    /// How many there are.
+    pub rounds: u32,
+    /// When the first of them ended.
+    pub since: Time,
+}
 
-    /// The state as whoever asks now should be told: what has just failed twice is not well, although it takes a longer row
-    /// to change the state that alerts rest on.
-    pub fn told(&self) -> Health {
-        if self.failed_in_a_row >= Self::CONFIRMED { Health::Failed } else { self.health }
+impl Row {
+    /// So many in a row are no accident.
+    const CONFIRMED: u32 = 2;
+
+    /// One round more.
+    pub fn see(&mut self, now: Time, found: Found) {
+        let failed = match found {
+            Found::Unable => return,
+            Found::Failed => true,
+            Found::Well | Found::Impaired => false,
+        };
+        if failed != self.failed || self.rounds == 0 {
+            *self = Self { failed, rounds: 0, since: now };
+        }
+        self.rounds = self.rounds.saturating_add(1);
+    }
+}
+
+impl ProbeState {
+    /// Rounds in a row that failed up to now.
+    pub const fn failed_in_a_row(&self) -> u32 {
+        if self.row.failed { self.row.rounds } else { 0 }
+    }
+
+    /// The state as whoever asks now should be told, and since when it is so: what was found twice in a row counts, although
+    /// it may take a longer row to change the state that alerts rest on.
+    pub fn told(&self) -> (Health, Time) {
+        let found = self.last.as_ref().map_or(Found::Unable, |round| round.found);
+        if found == Found::Unable || self.row.rounds < Row::CONFIRMED || self.is_as_found() {
+            return (self.health, self.since);
+        }
+        let health = match found {
+            Found::Failed => Health::Failed,
+            Found::Impaired => Health::Degraded,
+            Found::Well | Found::Unable => Health::Ok,
+        };
+        (health, self.row.since)
+    }
+
+    /// Whether the last round leaves no doubt about what to tell: it is what the state says, or was found twice in a row, or
+    /// says nothing.
+    pub fn is_settled(&self) -> bool {
+        let is_unable = self.last.as_ref().is_some_and(|round| round.found == Found::Unable);
+        is_unable || self.row.rounds >= Row::CONFIRMED || self.is_as_found()
+    }
+
+    /// Whether the state says that it failed exactly where the last rounds did.
+    fn is_as_found(&self) -> bool {
+        self.row.failed == (self.health == Health::Failed)
     }
 }
 

@@ -54,6 +54,7 @@ pub type Adopt = Arc<dyn Fn(&mut dyn FnMut() -> io::Result<u32>) -> io::Result<B
 pub struct Prober {
     clock: Clock,
     seats: Arc<[Arc<Seat>]>,
+    pulse: Option<Arc<Pulse>>,
 }
 
 impl Prober {
@@ -67,7 +68,7 @@ impl Prober {
         shutdown: &CancellationToken,
     ) -> Self {
         if probes.is_empty() {
-            return Self { clock, seats: Arc::new([]) };
+            return Self { clock, seats: Arc::new([]), pulse: None };
         }
         let pulse = Pulse::start(clock, shutdown.clone());
         let start = |options: &Options| {
@@ -89,7 +90,8 @@ impl Prober {
             });
             seat
         };
-        Self { clock, seats: probes.iter().map(start).collect() }
+        let seats = probes.iter().map(start).collect();
+        Self { clock, seats, pulse: Some(pulse) }
     }
 
     /// What is known now, in the order in which the probes were given.
@@ -118,7 +120,9 @@ impl Prober {
         match tokio::time::timeout(within, all).await {
             Ok(states) => states,
             Err(_late) => {
-                asked.iter().map(|(seat, asking)| seat.at_the_deadline(self.clock, asking)).collect()
+                let stalled = self.pulse.as_ref().map_or(Duration::ZERO, |pulse| pulse.worst_within(within));
+                let now = self.clock.now();
+                asked.iter().map(|(seat, asking)| seat.at_the_deadline(now, asking, stalled)).collect()
             }
         }
     }

@@ -9,12 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
 use crate::config::probes as options;
-use crate::engine::health::{Found, Health, HealthChange, Point, ProbeState, Round, Standing, Thresholds};
+use crate::engine::health::{
+    Found, Health, HealthChange, Point, ProbeState, Round, Row, Standing, Thresholds,
+};
 use crate::engine::tick::ProbeTick;
 use crate::engine::time::Time;
 use crate::engine::window::{Latencies, Spread};
@@ -32,6 +35,11 @@ const FIRST_WITHIN: Duration = Duration::from_millis(500);
 /// An interval is drawn from this range around the configured one, so that replicas do not ask in step.
 const JITTER: std::ops::Range<f64> = 0.9..1.1;
 
+/// A round that comes earlier than this share of the interval after the last one that counted was made because somebody
+/// asked: it is told, and counts for nothing that is judged, alerted on or remembered. Else whoever asks often would make an
+/// outage of a blip.
+const COUNTS_AFTER: f64 = 0.8;
+
 /// What is known of one probe, by whoever asks.
 pub(super) struct Seat {
     /// Asks for a round now.
@@ -39,6 +47,10 @@ pub(super) struct Seat {
     state: watch::Sender<Arc<ProbeState>>,
     /// Nobody asks any more, by a fault of ours.
     is_broken: AtomicBool,
+    /// An answer that is no older is not asked for again, whoever wants to know.
+    least_age: Duration,
+    /// How long a round may take.
+    timeout: Duration,
     books: Mutex<Books>,
 }
 
@@ -64,7 +76,7 @@ impl Seat {
             interval: options.interval,
             health: Health::Unknown,
             since: clock.now(),
-            failed_in_a_row: 0,
+            row: Row::default(),
             last: None,
             rounds: [0; 4],
             answers: Spread::default(),
@@ -75,6 +87,8 @@ impl Seat {
             wanted: Notify::new(),
             state: watch::Sender::new(Arc::new(state)),
             is_broken: AtomicBool::new(false),
+            least_age: least_age(options),
+            timeout: options.timeout,
             books: Mutex::new(books),
         }
     }
@@ -98,7 +112,7 @@ impl Seat {
         let mut books = self.books();
         let empty = ProbeTick { name: Arc::clone(&books.tick.name), ..ProbeTick::default() };
         let taken = std::mem::replace(&mut books.tick, empty);
-        (taken.ok + taken.failed > 0).then_some(taken)
+        (taken.ok + taken.failed > 0 || taken.load.is_some()).then_some(taken)
     }
 
     /// What is known when it is new enough, and confirmed where it is bad; rounds are asked for until then.
@@ -116,30 +130,37 @@ impl Seat {
         }
     }
 
-    /// The same when the time of whoever asks is over: a dependency that was asked and has not answered has failed.
-    pub(super) fn at_the_deadline(&self, clock: Clock, asked: &Asking) -> Arc<ProbeState> {
+    /// The same when the time of whoever asks is over. A dependency that was asked and has not answered has failed, unless
+    /// it may take longer than that, or we ourselves were `stalled` by so much.
+    pub(super) fn at_the_deadline(&self, now: Time, asked: &Asking, stalled: Duration) -> Arc<ProbeState> {
         let mut state = self.state();
-        if self.is_known(&state, asked) {
+        let took = now.since(asked.at);
+        if self.is_known(&state, asked) || took < self.timeout {
             return state;
         }
         let late = Arc::make_mut(&mut state);
-        late.failed_in_a_row = late.failed_in_a_row.max(ProbeState::CONFIRMED);
+        if stalled > took / 4 {
+            late.health = Health::Unknown;
+            late.since = asked.at;
+            let why = format!("the agent itself was stalled for {} ms", stalled.as_millis());
+            late.last = Some(Round { took, why, ..Round::unable(now) });
+            return state;
+        }
+        late.row.see(asked.at, Found::Failed);
+        late.row.see(now, Found::Failed);
         if late.last.as_ref().is_none_or(|round| round.found != Found::Failed) {
-            let took = clock.now().since(asked.at);
             let why = format!("no answer yet after {} ms", took.as_millis());
-            late.last = Some(Round { found: Found::Failed, took, why, ..Round::unable(clock.now()) });
+            late.last = Some(Round { found: Found::Failed, took, why, ..Round::unable(now) });
         }
         state
     }
 
     fn is_known(&self, state: &ProbeState, asked: &Asking) -> bool {
         let is_after = rounds(state) > asked.rounds;
-        let is_young = |at: Time| !asked.max_age.is_zero() && asked.at.since(at) <= asked.max_age;
+        let max_age = asked.max_age.max(self.least_age);
+        let is_young = |at: Time| !max_age.is_zero() && asked.at.since(at) <= max_age;
         let is_new = is_after || state.last.as_ref().is_some_and(|round| is_young(round.at));
-        let is_confirmed = state.failed_in_a_row == 0
-            || state.failed_in_a_row >= ProbeState::CONFIRMED
-            || state.health == Health::Failed;
-        is_new && is_confirmed || self.is_broken.load(Ordering::Relaxed)
+        is_new && state.is_settled() || self.is_broken.load(Ordering::Relaxed)
     }
 
     /// Somebody asks at `at`, to whom what is no older than `max_age` is new enough.
@@ -158,6 +179,18 @@ pub(super) struct Asking {
     max_age: Duration,
     /// Rounds that had ended by then.
     rounds: u64,
+}
+
+/// A database is asked as often as somebody wants to know; with an API we are guests, and a command costs a process.
+fn least_age(options: &options::Probe) -> Duration {
+    match options.ask {
+        options::Ask::Postgres(_) | options::Ask::Redis(_) | options::Ask::Mysql(_) => Duration::ZERO,
+        options::Ask::Http(_)
+        | options::Ask::Tcp(_)
+        | options::Ask::Dns(_)
+        | options::Ask::Grpc(_)
+        | options::Ask::Command(_) => options.interval / 5,
+    }
 }
 
 fn rounds(state: &ProbeState) -> u64 {
@@ -180,21 +213,33 @@ impl Runner {
         let thresholds =
             Thresholds { failure: self.options.failure_threshold, success: self.options.success_threshold };
         let mut standing = Standing::new(self.clock.now(), thresholds);
+        let mut ended = Instant::now();
         let mut pause = FIRST_WITHIN.min(self.options.interval).mul_f64(fastrand::f64());
+        let mut counted: Option<Instant> = None;
         loop {
             tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => break,
-                () = self.seat.wanted.notified() => tokio::time::sleep(PAUSE_MIN.min(pause)).await,
-                () = tokio::time::sleep(pause) => {}
+                () = self.seat.wanted.notified() => {
+                    tokio::time::sleep_until(ended + PAUSE_MIN.min(pause)).await;
+                }
+                () = tokio::time::sleep_until(ended + pause) => {}
             }
+            let began = Instant::now();
+            let is_due =
+                |last: Instant| began.duration_since(last) >= self.options.interval.mul_f64(COUNTS_AFTER);
+            let counts = counted.is_none_or(is_due);
             let shutdown = self.shutdown.clone();
             let answered = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
                 answered = self.round() => answered,
             };
-            self.note(&mut standing, answered);
+            ended = Instant::now();
+            if counts {
+                counted = Some(began);
+            }
+            self.note(&mut standing, answered, counts);
             let share = JITTER.start + (JITTER.end - JITTER.start) * fastrand::f64();
             pause = self.options.interval.mul_f64(share);
         }
@@ -237,19 +282,20 @@ impl Runner {
     }
 
     /// Makes what follows from a round known.
-    fn note(&self, standing: &mut Standing, answered: Answered) {
+    fn note(&self, standing: &mut Standing, answered: Answered, counts: bool) {
         let now = self.clock.now();
         let load = answered.load;
         let round = self.judge(answered);
-        let change = standing.see(now, round.found);
+        let change = if counts { standing.see(now, round.found) } else { None };
         debug!(probe = %self.options.name, found = ?round.found, took_ms = round.took.as_millis() as u64, why = %round.why, "probed");
-        let usual_us = self.enter(&round, load);
+        self.add_load(load);
+        let usual_us = if counts { self.enter(&round) } else { self.seat.state().usual_us };
         let why = round.why.clone();
         self.seat.state.send_modify(|state| {
             let state = Arc::make_mut(state);
             state.health = standing.health();
             state.since = standing.since();
-            state.failed_in_a_row = standing.failed_in_a_row();
+            state.row.see(now, round.found);
             state.rounds[round.found as usize] += 1;
             if let Some(latency) = round.latency {
                 state.answers.add(latency.as_micros() as u64);
@@ -311,7 +357,7 @@ impl Runner {
     }
 
     /// Writes a round into the history, and into what the next window holds. Returns the usual latency.
-    fn enter(&self, round: &Round, load: Option<u64>) -> Option<u64> {
+    fn enter(&self, round: &Round) -> Option<u64> {
         let latency_us = round.latency.map(|latency| latency.as_micros() as u64);
         let mut books = self.seat.books();
         if books.history.len() == HISTORY_MAX {
@@ -327,13 +373,17 @@ impl Runner {
         if let Some(us) = latency_us.filter(|_| round.found != Found::Failed) {
             tick.latencies.merge(&Latencies::new(vec![(us, 1)]));
         }
-        if let Some(load) = load {
-            tick.load = Some(tick.load.unwrap_or(0).saturating_add(load));
-        }
         let mut recent: Vec<u64> =
             books.history.iter().rev().filter_map(|point| point.latency_us).take(USUAL_OF).collect();
         recent.sort_unstable();
         recent.get(recent.len() / 2).copied()
+    }
+
+    /// Every round's load is part of the sum.
+    fn add_load(&self, load: Option<u64>) {
+        let Some(load) = load else { return };
+        let mut books = self.seat.books();
+        books.tick.load = Some(books.tick.load.unwrap_or(0).saturating_add(load));
     }
 }
 
@@ -353,7 +403,7 @@ pub(super) fn give_up(seat: &Seat, clock: Clock, why: &str) {
         let state = Arc::make_mut(state);
         state.health = Health::Unknown;
         state.since = clock.now();
-        state.failed_in_a_row = 0;
+        state.row = Row::default();
         let why = "the probe itself failed, which is a fault of the agent's; its log has more".to_owned();
         state.last = Some(Round { why, ..Round::unable(clock.now()) });
     });

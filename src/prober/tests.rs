@@ -128,7 +128,7 @@ impl Rig {
                 give_up(&watched, clock, &failed.to_string());
             }
         });
-        let prober = Prober { clock, seats: Arc::new([seat]) };
+        let prober = Prober { clock, seats: Arc::new([seat]), pulse: None };
         Self { prober, script, changes, _shutdown: shutdown.drop_guard() }
     }
 
@@ -205,10 +205,10 @@ async fn a_failure_is_confirmed_before_it_is_told_and_what_never_answers_is_told
         Rig::new([Does::Answers(MS), Does::Fails, Does::Answers(MS), Does::Hangs, Does::Hangs, Does::Hangs]);
     rig.rounds(1).await;
     let asked = rig.prober.fresh(Duration::ZERO, Duration::from_millis(4_500)).await.remove(0);
-    assert_eq!(asked.told(), Health::Ok, "the second round was well");
+    assert_eq!(asked.told().0, Health::Ok, "the second round was well");
     let began = tokio::time::Instant::now();
     let asked = rig.prober.fresh(Duration::ZERO, Duration::from_millis(4_500)).await.remove(0);
-    assert_eq!(asked.told(), Health::Failed, "{asked:?}");
+    assert_eq!(asked.told().0, Health::Failed, "{asked:?}");
     assert_eq!(asked.health, Health::Ok, "the state itself takes a longer row");
     assert!(began.elapsed() <= Duration::from_millis(4_600), "{:?}", began.elapsed());
 }
@@ -219,9 +219,9 @@ async fn what_is_fresh_is_not_called_late_because_another_is() {
     let stuck = Rig::new([Does::Hangs]);
     quick.rounds(1).await;
     let seats = [Arc::clone(&quick.prober.seats[0]), Arc::clone(&stuck.prober.seats[0])];
-    let both = Prober { clock: quick.prober.clock, seats: Arc::new(seats) };
+    let both = Prober { clock: quick.prober.clock, seats: Arc::new(seats), pulse: None };
     let states = both.fresh(Duration::from_secs(1), Duration::from_secs(1)).await;
-    assert_eq!((states[0].told(), states[1].told()), (Health::Ok, Health::Failed), "{states:#?}");
+    assert_eq!((states[0].told().0, states[1].told().0), (Health::Ok, Health::Failed), "{states:#?}");
     assert!(states[1].last.as_ref().unwrap().why.starts_with("no answer yet after "));
 }
 

@@ -143,7 +143,7 @@ async fn a_server_that_is_gone_is_seen_and_so_is_its_return() {
     let state = asked.until_health(Health::Failed).await;
     let refused = format!("no connection to {}: Connection refused (os error 111)", web.address);
     assert_eq!(why(&state), refused);
-    assert_eq!(state.failed_in_a_row, 3);
+    assert_eq!(state.failed_in_a_row(), 3);
     web.start_again().await;
     asked.until_health(Health::Ok).await;
     let mut events = Vec::new();

@@ -14,6 +14,8 @@ use crate::engine::health::{Fact, FactValue, Health, ProbeState};
 use crate::engine::host::{HostState, Limits};
 use crate::engine::time::Time;
 
+/// The agent's own parts.
+const PARTS: [&str; 4] = ["app", "engine", "host", "store"];
 /// Beyond this age the snapshot says that the agent's loop is stuck.
 const SNAPSHOT_AGE_MAX: Duration = Duration::from_secs(10);
 
@@ -61,9 +63,11 @@ impl Checks {
             }
         }
         for state in probes {
-            // A probe may be called what a part of ours is called.
-            let name = state.name.to_string();
-            let name = if checks.contains_key(&name) { format!("probe-{name}") } else { name };
+            // A probe may be called what a part of ours is called, whether that is shown now or not.
+            let mut name = state.name.to_string();
+            while PARTS.contains(&name.as_str()) || checks.contains_key(&name) {
+                name.insert_str(0, "probe-");
+            }
             checks.insert(name, probe(state));
         }
         Self(checks)
@@ -188,9 +192,10 @@ fn host(state: &HostState, limits: &Limits) -> Check {
 
 fn probe(state: &ProbeState) -> Check {
     let last = state.last.as_ref();
+    let (told, since) = state.told();
     let mut details = object(json!({
         "kind": state.kind, "target": &*state.target, "critical": state.critical,
-        "failed_in_a_row": state.failed_in_a_row, "checked_at": last.map(|round| rfc3339(round.at)),
+        "failed_in_a_row": state.failed_in_a_row(), "checked_at": last.map(|round| rfc3339(round.at)),
     }));
     for Fact { name, value } in last.map(|round| round.facts.as_slice()).unwrap_or_default() {
         details.insert((*name).to_owned(), fact(value));
@@ -202,12 +207,12 @@ fn probe(state: &ProbeState) -> Check {
     }
     Check {
         critical: state.critical,
-        since: Some(state.since),
+        since: Some(since),
         at: last.map(|round| round.at),
         latency: last.and_then(|round| round.latency),
         error: last.map(|round| round.why.clone()).filter(|why| !why.is_empty()),
         details,
-        ..Check::new(state.told().label(), if is_datastore(state.kind) { "datastore" } else { "component" })
+        ..Check::new(told.label(), if is_datastore(state.kind) { "datastore" } else { "component" })
     }
 }
 
@@ -215,9 +220,15 @@ fn is_datastore(kind: &str) -> bool {
     matches!(kind, "postgres" | "redis" | "mysql")
 }
 
+/// Whole numbers below this are told without a fraction: a double holds them exactly.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// A fact as JSON. A number that is none (an infinite lag, say) is `null`.
 pub(in crate::admin) fn fact(value: &FactValue) -> Value {
     match value {
+        FactValue::Number(number) if number.fract() == 0.0 && number.abs() < WHOLE_MAX => {
+            (*number as i64).into()
+        }
         FactValue::Number(number) => (*number).into(),
         FactValue::Text(text) => text.clone().into(),
         FactValue::Truth(truth) => (*truth).into(),

@@ -37,6 +37,8 @@ use crate::engine::host::Limits;
 /// How long the deep page waits for the dependencies: it is promised within five seconds. A dependency that has not answered
 /// by then has not answered.
 const DEEP_WITHIN: Duration = Duration::from_millis(4_400);
+/// And for so much longer until it is answered whatever whoever was asked does.
+const KEPT_FOR_LATER: Duration = Duration::from_millis(200);
 /// The media type of draft-inadarei-api-health-check, given to those who ask for it.
 const DRAFT_TYPE: &str = "application/health+json";
 /// What the paths of the health pages have in common where they are below the health path.
@@ -179,8 +181,8 @@ pub(super) fn answer(shared: &Arc<Shared>, wanted: Wanted) -> Answer {
     let shared = Arc::clone(shared);
     Answer::Soon(Box::pin(async move {
         let asked = shared.dependencies.fresh(shared.health.max_age, DEEP_WITHIN);
-        // Whoever was to keep the time may itself be stuck.
-        let probes = match tokio::time::timeout(DEEP_WITHIN, asked).await {
+        // Whoever keeps the time may itself be stuck.
+        let probes = match tokio::time::timeout(DEEP_WITHIN + KEPT_FOR_LATER, asked).await {
             Ok(probes) => probes,
             Err(_late) => shared.dependencies.known(),
         };

@@ -12,7 +12,7 @@ use crate::admin::health::{Answer, Dependencies, Later, Options, PublicRequest, 
 use crate::admin::live::{Live, Phase};
 use crate::admin::shared::Shared;
 use crate::admin::tests::{Port, fixture};
-use crate::engine::health::{Fact, FactValue, Found, Health, Phase as Part, Point, ProbeState, Round};
+use crate::engine::health::{Fact, FactValue, Found, Health, Phase as Part, Point, ProbeState, Round, Row};
 use crate::engine::verdict::{Breach, Verdict};
 use crate::engine::window::Spread;
 
@@ -62,11 +62,16 @@ fn probe(name: &str, critical: bool, health: Health) -> Arc<ProbeState> {
         interval: Duration::from_secs(5),
         health,
         since: fixture::START,
-        failed_in_a_row: 0,
+        row: Row { failed: health == Health::Failed, rounds: 3, since: fixture::START },
         last: Some(Round {
             at: fixture::START,
             took: Duration::from_millis(3),
-            found: if is_well { Found::Well } else { Found::Failed },
+            found: match health {
+                Health::Ok => Found::Well,
+                Health::Degraded => Found::Impaired,
+                Health::Failed => Found::Failed,
+                Health::Unknown => Found::Unable,
+            },
             latency: is_well.then_some(Duration::from_micros(1_500)),
             phases: vec![Part { name: "query", took: Duration::from_micros(1_500) }],
             facts: vec![Fact { name: "connections_used", value: FactValue::Number(7.0) }],
@@ -171,12 +176,13 @@ async fn a_critical_dependency_that_failed_is_503_and_any_other_only_degrades() 
 #[tokio::test]
 async fn two_failures_in_a_row_are_told_before_the_state_changes() {
     let mut state = (*probe("db", true, Health::Ok)).clone();
-    state.failed_in_a_row = 1;
+    state.last.as_mut().unwrap().found = Found::Failed;
+    state.row = Row { failed: true, rounds: 1, since: fixture::START };
     let code = |state: ProbeState| async move {
         asked(&shared(Some(fixture::live()), vec![Arc::new(state)]), "/api/health/deep", None, None).await.0
     };
     assert_eq!(code(state.clone()).await, 200);
-    state.failed_in_a_row = 2;
+    state.row.rounds = 2;
     assert_eq!(code(state).await, 503);
 }
 
@@ -193,7 +199,7 @@ async fn details_are_for_who_has_the_token_or_for_all_by_option() {
     assert_eq!(db["error"], "no connection to 10.0.0.5:5432");
     assert_eq!(
         (&db["details"]["connections_used"], &db["details"]["target"], &db["details"]["phases_ms"]["query"]),
-        (&json!(7.0), &json!("postgres://db:5432/app"), &json!(1.5))
+        (&json!(7), &json!("postgres://db:5432/app"), &json!(1.5))
     );
     let open = with(
         Some(fixture::live()),

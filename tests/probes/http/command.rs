@@ -90,7 +90,7 @@ async fn a_program_that_hangs_is_killed_with_all_that_it_started() {
     let asked = Asked::start(Probe { timeout: Duration::from_millis(500), ..hangs });
     let state = asked.until_health(Health::Failed).await;
     assert_eq!(why(&state), "the end of the program `sh` did not come within 500ms");
-    asked.until("it was asked again", |state| state.failed_in_a_row >= 2).await;
+    asked.until("it was asked again", |state| state.failed_in_a_row() >= 2).await;
     assert!(left(&marker).len() <= 3, "one run at a time: {:#?}", left(&marker));
     drop(asked);
     until_nothing_is_left(&marker).await;

@@ -125,7 +125,7 @@ async fn names_are_asked_for_and_a_dead_resolver_is_seen_and_holds_one_thread() 
         let state = asked.until("the silence is seen", |state| why(state).contains("did not come")).await;
         assert_eq!(state.health, Health::Failed);
         assert_eq!(why(&state), format!("the address of `{NAME}` did not come within 800ms"));
-        asked.until("it failed four times", |state| state.failed_in_a_row >= 4).await;
+        asked.until("it failed four times", |state| state.failed_in_a_row() >= 4).await;
         assert!(resolving() <= 2, "one thread for each of the two probes, not {}", resolving());
     }
     the_end_of_a_runtime_does_not_wait_for_the_resolver().await;

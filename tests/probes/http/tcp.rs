@@ -78,7 +78,7 @@ async fn a_port_that_is_filtered_is_given_up_in_time_and_found_when_it_opens() {
         assert_eq!(why(&state), format!("a connection to {at} did not come within 500ms"));
         let took = state.last.as_ref().unwrap().took;
         assert!((Duration::from_millis(500)..Duration::from_secs(2)).contains(&took), "{took:?}");
-        asked.until("it failed thrice", |state| state.failed_in_a_row >= 3).await;
+        asked.until("it failed thrice", |state| state.failed_in_a_row() >= 3).await;
         assert!(half_open(at.port()) <= 1, "one try at a time");
         drop(asked);
         eventually("no try is left", async || (half_open(at.port()) == 0).then_some(())).await;

@@ -146,7 +146,7 @@ async fn a_failover_by_sentinels_is_followed() {
     assert!(sentinels.iter().all(|sentinel| sentinel.ours() <= 1));
 
     primary.kill();
-    asked.until("the failure is seen", |state| state.failed_in_a_row > 0).await;
+    asked.until("the failure is seen", |state| state.failed_in_a_row() > 0).await;
     eventually("the Sentinels have chosen", async || (replica.info("role")? == "master").then_some(())).await;
     let before = asked.state().rounds.iter().sum::<u64>();
     let state = asked.until("the failover is followed", |state| names(state, &replica)).await;
