@@ -131,12 +131,14 @@ pub(super) fn check(
 }
 
 /// Whether the peer may see what is inside: paths, errors, addresses.
-pub(super) fn may_see_inside(peer: Peer, headers: &HeaderMap, token: Option<&Secret>) -> bool {
+pub(super) fn may_see_inside(peer: Peer, uri: &Uri, headers: &HeaderMap, token: Option<&Secret>) -> bool {
     match peer {
         Peer::Unix => true,
         Peer::Tcp(address) => {
             let trusted = token.is_some_and(|token| check_token(headers, token).is_ok());
-            !came_through_edge(headers) && (is_local(address, headers) || trusted)
+            // A page that a stranger's name leads to this machine may ask, and is told no more than the public.
+            let local = is_local(address, headers) && check_browser(Door::Read, uri, headers).is_ok();
+            !came_through_edge(headers) && (local || trusted)
         }
     }
 }

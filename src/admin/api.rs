@@ -163,18 +163,20 @@ async fn shallow_health(
     desk: State<Desk>,
     peer: Extension<Peer>,
     method: Method,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    health_page(Page::Shallow, &desk, *peer, &method, &headers).await
+    health_page(Page::Shallow, &desk, (*peer, &uri), &method, &headers).await
 }
 
 async fn deep_health(
     desk: State<Desk>,
     peer: Extension<Peer>,
     method: Method,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    health_page(Page::Deep, &desk, *peer, &method, &headers).await
+    health_page(Page::Deep, &desk, (*peer, &uri), &method, &headers).await
 }
 
 async fn status_page(
@@ -185,14 +187,21 @@ async fn status_page(
     headers: HeaderMap,
 ) -> Response {
     match health::status_page(uri.path()) {
-        Some(page) => health_page(page, &desk, *peer, &method, &headers).await,
+        Some(page) => health_page(page, &desk, (*peer, &uri), &method, &headers).await,
         None => Fault::new(StatusCode::NOT_FOUND, ROUTES).into_response(),
     }
 }
 
-async fn health_page(page: Page, desk: &Desk, peer: Peer, method: &Method, headers: &HeaderMap) -> Response {
+async fn health_page(
+    page: Page,
+    desk: &Desk,
+    (peer, uri): (Peer, &Uri),
+    method: &Method,
+    headers: &HeaderMap,
+) -> Response {
     let shared = &desk.shared;
-    let inside = shared.health.public_details || access::may_see_inside(peer, headers, shared.token.as_ref());
+    let inside =
+        shared.health.public_details || access::may_see_inside(peer, uri, headers, shared.token.as_ref());
     let detail = if inside { Detail::All } else { Detail::Names };
     let draft = health::wants_draft(headers);
     let answer =

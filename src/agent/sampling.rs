@@ -4,6 +4,7 @@
 //! put into the next window that is sealed; of the host the last sample is kept, to be shown. It knows no limits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tracing::error;
@@ -28,6 +29,9 @@ pub(super) struct Sampling {
     /// By how much a seal was late at most since then.
     late_us: u64,
 }
+
+/// What is older is not shown any more.
+const STALE: Duration = Duration::from_secs(30);
 
 /// At most one sample is under way.
 #[derive(Debug)]
@@ -87,9 +91,10 @@ impl Sampling {
         }
     }
 
-    /// The last sample of the host; `None` before the first.
+    /// The last sample of the host; `None` before the first, and where none has come for long: a disk may hang.
     pub(super) fn host(&self) -> Option<Arc<HostState>> {
-        self.host.clone()
+        let now = self.clock.now();
+        self.host.clone().filter(|host| now.since(host.at) <= STALE)
     }
 
     fn hear(&mut self) -> Resources {

@@ -307,7 +307,6 @@ fn upstream(config: &Config) -> Result<(u16, Upstream, Target), Error> {
 }
 
 fn local_pages(shared: Arc<admin::Shared>, health_path: Option<String>) -> LocalPages {
-    let Some(health_path) = health_path else { return Arc::new(|_| None) };
     Arc::new(move |request| {
         let asked = admin::PublicRequest {
             method: request.method,
@@ -315,7 +314,7 @@ fn local_pages(shared: Arc<admin::Shared>, health_path: Option<String>) -> Local
             accept: request.accept,
             authorization: request.authorization,
         };
-        admin::public_page(&shared, &asked, &health_path).map(|page| match page {
+        admin::public_page(&shared, &asked, health_path.as_deref()).map(|page| match page {
             admin::Answer::Now(page) => LocalPage::Now(page),
             admin::Answer::Soon(page) => LocalPage::Soon(page),
         })

@@ -81,6 +81,7 @@ fn happening(record: &Value) -> String {
             Some(whose) => format!("the diagnosis is {whose}"),
             None => "the diagnosis is over: nothing is wrong any more".to_owned(),
         },
+        Some("health_changed") => health_changed(record),
         Some("paused") => {
             let until = match record.get("until") {
                 None | Some(Value::Null) => "until resumed".to_owned(),
@@ -94,6 +95,14 @@ fn happening(record: &Value) -> String {
         Some(other) => format!("{} (not known to this version)", figures::clean(other)),
         None => "(not a record)".to_owned(),
     }
+}
+
+fn health_changed(record: &Value) -> String {
+    let (from, to) = (text_or(record, "from", "unknown"), text_or(record, "to", "unknown"));
+    let probe = text_or(record, "probe", "a dependency");
+    let why = text_or(record, "why", "");
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    format!("the dependency {probe} went from {from} to {to}{why}")
 }
 
 fn exited(record: &Value) -> String {

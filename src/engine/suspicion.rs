@@ -75,7 +75,10 @@ impl Suspicion {
             self.kept.swap(0, 1);
             self.kept[1] = judge.cloned();
         }
-        self.dependencies.weigh(now, tick, policy);
+        // Where the agents themselves were late, so were their probes.
+        if !tick.stalled {
+            self.dependencies.weigh(now, tick, policy);
+        }
         let is_suspecting = self.dependencies.suspects().next().is_some();
         let was_suspecting = std::mem::replace(&mut self.is_suspecting, is_suspecting);
         match (was_suspecting, is_suspecting) {

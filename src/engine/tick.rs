@@ -45,8 +45,8 @@ pub struct ProbeTick {
     pub failed: u64,
     /// How long the answers took, in microseconds.
     pub latencies: Latencies,
-    /// What this replica asked of the dependency in these seconds: queries, or connections opened. Not connections held: of
-    /// these there are more when the dependency is slow, whoever's fault that is.
+    /// What was asked of the dependency in these seconds, by all its clients as it counts them itself: queries, commands. Not
+    /// connections held: of these there are more when the dependency is slow, whoever's fault that is.
     pub load: Option<u64>,
 }
 
@@ -126,7 +126,7 @@ impl Tick {
             self.add_route(route);
         }
         self.resources.update(window.resources);
-        window.probes.iter().for_each(|probe| self.add_probe(probe));
+        window.probes.iter().for_each(|probe| self.add_probe(probe, u64::saturating_add));
     }
 
     fn add_route(&mut self, of: &RouteWindow) {
@@ -152,7 +152,9 @@ impl Tick {
         }
     }
 
-    fn add_probe(&mut self, of: &ProbeTick) {
+    /// Adds what the same agent, or another one, found. Of two agents' loads it is the greater: the dependency counts what all
+    /// ask of it, so each agent is told the same.
+    fn add_probe(&mut self, of: &ProbeTick, join: fn(u64, u64) -> u64) {
         match self.probes.binary_search_by(|p| p.name.cmp(&of.name)) {
             Ok(at) => {
                 let sum = &mut self.probes[at];
@@ -160,7 +162,7 @@ impl Tick {
                 sum.failed += of.failed;
                 sum.latencies.merge(&of.latencies);
                 sum.load = match (sum.load, of.load) {
-                    (Some(a), Some(b)) => Some(a.saturating_add(b)),
+                    (Some(a), Some(b)) => Some(join(a, b)),
                     (a, b) => a.or(b),
                 };
             }
@@ -200,7 +202,7 @@ impl Tick {
         self.resources.cpu_millicores = most(self.resources.cpu_millicores, other.resources.cpu_millicores);
         self.resources.memory_bytes = most(self.resources.memory_bytes, other.resources.memory_bytes);
         self.resources.descriptors = most(self.resources.descriptors, other.resources.descriptors);
-        other.probes.iter().for_each(|probe| self.add_probe(probe));
+        other.probes.iter().for_each(|probe| self.add_probe(probe, u64::max));
     }
 
     /// Whether anything was asked of the app in it.

@@ -81,6 +81,7 @@ impl Prober {
                 pulse: Arc::clone(&pulse),
                 changes: changes.clone(),
                 shutdown: shutdown.clone(),
+                secrets: runner::secrets(&options.ask),
             };
             let watched = Arc::clone(&seat);
             tokio::spawn(async move {
@@ -132,7 +133,7 @@ impl Prober {
 fn make(options: &Options, clock: Clock, adopt: &Adopt) -> Box<dyn Probe> {
     let dialer = Dialer::new(clock);
     match &options.ask {
-        Ask::Postgres(ask) => Box::new(postgres::Postgres::new(ask.clone(), dialer)),
+        Ask::Postgres(ask) => Box::new(postgres::Postgres::new(ask.clone(), dialer, options.timeout)),
         Ask::Redis(ask) => Box::new(redis::Redis::new(ask.clone(), dialer)),
         Ask::Mysql(ask) => Box::new(mysql::Mysql::new(ask.clone(), dialer)),
         Ask::Http(ask) => Box::new(http::Http::new((**ask).clone(), dialer)),

@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
-use crate::config::probes as options;
+use crate::config::{Secret, probes as options};
 use crate::engine::health::{
-    Found, Health, HealthChange, Point, ProbeState, Round, Row, Standing, Thresholds,
+    FactValue, Found, Health, HealthChange, Point, ProbeState, Round, Row, Standing, Thresholds,
 };
 use crate::engine::tick::ProbeTick;
 use crate::engine::time::Time;
@@ -181,6 +181,25 @@ pub(super) struct Asking {
     rounds: u64,
 }
 
+/// Secrets shorter than this are not looked for: they would be found in any words.
+const SECRET_LEN_MIN: usize = 4;
+
+/// The secrets that a probe is given.
+pub(super) fn secrets(ask: &options::Ask) -> Vec<Secret> {
+    let mut all: Vec<&Secret> = Vec::new();
+    match ask {
+        options::Ask::Postgres(ask) => all.extend(&ask.password),
+        options::Ask::Redis(ask) => {
+            all.extend(&ask.password);
+            all.extend(ask.sentinel.as_ref().and_then(|sentinel| sentinel.password.as_ref()));
+        }
+        options::Ask::Mysql(ask) => all.extend(&ask.password),
+        options::Ask::Http(ask) => all.extend(ask.headers.iter().map(|(_, value)| value)),
+        options::Ask::Tcp(_) | options::Ask::Dns(_) | options::Ask::Grpc(_) | options::Ask::Command(_) => {}
+    }
+    all.into_iter().filter(|secret| secret.expose().len() >= SECRET_LEN_MIN).cloned().collect()
+}
+
 /// A database is asked as often as somebody wants to know; with an API we are guests, and a command costs a process.
 fn least_age(options: &options::Probe) -> Duration {
     match options.ask {
@@ -206,6 +225,8 @@ pub(super) struct Runner {
     pub(super) pulse: Arc<Pulse>,
     pub(super) changes: mpsc::Sender<HealthChange>,
     pub(super) shutdown: CancellationToken,
+    /// What no words may hold.
+    pub(super) secrets: Vec<Secret>,
 }
 
 impl Runner {
@@ -216,6 +237,7 @@ impl Runner {
         let mut ended = Instant::now();
         let mut pause = FIRST_WITHIN.min(self.options.interval).mul_f64(fastrand::f64());
         let mut counted: Option<Instant> = None;
+        let mut measured: Option<Instant> = None;
         loop {
             tokio::select! {
                 biased;
@@ -230,12 +252,20 @@ impl Runner {
                 |last: Instant| began.duration_since(last) >= self.options.interval.mul_f64(COUNTS_AFTER);
             let counts = counted.is_none_or(is_due);
             let shutdown = self.shutdown.clone();
-            let answered = tokio::select! {
+            let mut answered = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
                 answered = self.round() => answered,
             };
             ended = Instant::now();
+            let gap = measured.map(|before| ended.duration_since(before));
+            if answered.what.is_ok() || answered.load.is_some() {
+                measured = Some(ended);
+            }
+            // After a gap it would be what was asked in the whole of it.
+            if gap.is_none_or(|gap| gap > 2 * self.options.interval) {
+                answered.load = None;
+            }
             if counts {
                 counted = Some(began);
             }
@@ -284,12 +314,12 @@ impl Runner {
     /// Makes what follows from a round known.
     fn note(&self, standing: &mut Standing, answered: Answered, counts: bool) {
         let now = self.clock.now();
-        let load = answered.load;
+        let (load, stalled) = (answered.load, answered.stalled);
         let round = self.judge(answered);
         let change = if counts { standing.see(now, round.found) } else { None };
         debug!(probe = %self.options.name, found = ?round.found, took_ms = round.took.as_millis() as u64, why = %round.why, "probed");
         self.add_load(load);
-        let usual_us = if counts { self.enter(&round) } else { self.seat.state().usual_us };
+        let usual_us = if counts { self.enter(&round, stalled) } else { self.seat.state().usual_us };
         let why = round.why.clone();
         self.seat.state.send_modify(|state| {
             let state = Arc::make_mut(state);
@@ -321,10 +351,15 @@ impl Runner {
         let Answered { what, took, stalled, .. } = answered;
         let empty = Round { took, ..Round::unable(self.clock.now()) };
         match what {
-            Err(Failure::Unable(why)) => Round { why: cut(&why), ..empty },
-            Err(Failure::Down(why)) => Round { found: Found::Failed, why: cut(&why), ..empty },
+            Err(Failure::Unable(why)) => Round { why: self.told(&why), ..empty },
+            Err(Failure::Down(why)) => Round { found: Found::Failed, why: self.told(&why), ..empty },
             Ok(Reply { latency, phases, mut facts, mut concerns, .. }) => {
                 facts.truncate(FACTS_MAX);
+                for fact in &mut facts {
+                    if let FactValue::Text(text) = &mut fact.value {
+                        *text = self.told(text);
+                    }
+                }
                 let found = match self.slowness(latency, stalled) {
                     None if concerns.is_empty() => Found::Well,
                     None => Found::Impaired,
@@ -333,10 +368,21 @@ impl Runner {
                         found
                     }
                 };
-                let why = cut(&concerns.join("; "));
+                let why = self.told(&concerns.join("; "));
                 Round { found, latency: Some(latency), phases, facts, why, ..empty }
             }
         }
+    }
+
+    /// Words as they may be told: one line, cut, and without what a server may have echoed of our credentials.
+    fn told(&self, words: &str) -> String {
+        let mut words = words.to_owned();
+        for secret in &self.secrets {
+            if words.contains(secret.expose()) {
+                words = words.replace(secret.expose(), "[not shown]");
+            }
+        }
+        cut(&words)
     }
 
     /// Whether an answer was slower than it may be. It is not held against the dependency where our own lateness may be the
@@ -357,7 +403,7 @@ impl Runner {
     }
 
     /// Writes a round into the history, and into what the next window holds. Returns the usual latency.
-    fn enter(&self, round: &Round) -> Option<u64> {
+    fn enter(&self, round: &Round, stalled: Duration) -> Option<u64> {
         let latency_us = round.latency.map(|latency| latency.as_micros() as u64);
         let mut books = self.seat.books();
         if books.history.len() == HISTORY_MAX {
@@ -370,7 +416,8 @@ impl Runner {
             Found::Failed => tick.failed += 1,
             Found::Unable => {}
         }
-        if let Some(us) = latency_us.filter(|_| round.found != Found::Failed) {
+        // An answer that we ourselves may have kept waiting says nothing of the dependency's speed.
+        if let Some(us) = latency_us.filter(|_| round.found != Found::Failed && stalled.is_zero()) {
             tick.latencies.merge(&Latencies::new(vec![(us, 1)]));
         }
         let mut recent: Vec<u64> =

@@ -9,8 +9,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::config::Origin;
 use crate::config::probes::{Ask, Probe as Options, Server, Why};
+use crate::config::{Origin, Secret};
 use crate::engine::health::{Found, Health, HealthChange};
 use crate::prober::Prober;
 use crate::prober::probe::{BoxFuture, Failure, Probe, Reply, TEXT_LEN_MAX, cut};
@@ -62,7 +62,7 @@ impl Probe for Scripted {
                     Ok(Reply { latency: Duration::from_millis(1), ..Reply::default() })
                 }
                 Some(Does::Answers(latency)) => Ok(Reply { latency, load: Some(10), ..Reply::default() }),
-                Some(Does::Fails) => Err(Failure::Down("refused".to_owned())),
+                Some(Does::Fails) => Err(Failure::Down("refused `hunter2`".to_owned())),
                 Some(Does::IsUnable) => Err(Failure::Unable("no descriptor left".to_owned())),
                 Some(Does::Hangs) => std::future::pending().await,
                 Some(Does::Panics) => panic!("a fault of ours"),
@@ -121,6 +121,7 @@ impl Rig {
             pulse: Pulse::start(clock, shutdown.clone()),
             changes: changes_in,
             shutdown: shutdown.clone(),
+            secrets: vec![Secret::new("hunter2".to_owned())],
         };
         let watched = Arc::clone(&seat);
         tokio::spawn(async move {
@@ -157,7 +158,7 @@ async fn a_state_changes_by_rounds_in_a_row_and_each_change_is_told_once() {
     }
     let expected = [
         (Health::Unknown, Health::Ok, String::new()),
-        (Health::Ok, Health::Failed, "refused".to_owned()),
+        (Health::Ok, Health::Failed, "refused `[not shown]`".to_owned()),
         (Health::Failed, Health::Ok, String::new()),
     ];
     assert_eq!(told, expected);

@@ -226,14 +226,17 @@ async fn show(
     let reason = parts.status.canonical_reason().unwrap_or_default();
     out.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", parts.status.as_str()).as_bytes());
     for (name, value) in &parts.headers {
-        if name != http::header::CONTENT_LENGTH {
+        // Without a body the page says itself how long that would be.
+        if bodyless || name != http::header::CONTENT_LENGTH {
             out.extend_from_slice(name.as_str().as_bytes());
             out.extend_from_slice(b": ");
             out.extend_from_slice(value.as_bytes());
             out.extend_from_slice(b"\r\n");
         }
     }
-    out.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+    if !bodyless || !parts.headers.contains_key(http::header::CONTENT_LENGTH) {
+        out.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+    }
     if closes {
         out.extend_from_slice(b"connection: close\r\n");
     }

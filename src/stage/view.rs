@@ -54,6 +54,10 @@ pub struct RecordView {
     pub target: Option<String>,
     /// Of a decision: what was passed, such as `errors`, `latency latency_p99` or `route_errors GET /cart`.
     pub breach: Option<String>,
+    /// Of a dependency: which,
+    pub probe: String,
+    /// and why, behind a colon.
+    pub why: String,
     /// Of a decision: whose fault it was.
     pub diagnosis: Option<String>,
     /// Of a decision: how far the act has come.
@@ -138,6 +142,8 @@ fn record_view(record: &Value) -> RecordView {
         decision: some(field("decision")),
         target: some(field("target")),
         breach: some(breach.join(" ")),
+        probe: field("probe"),
+        why: some(field("why")).map(|why| format!(": {why}")).unwrap_or_default(),
         diagnosis: what["diagnosis"]["diagnosis"].as_str().map(|whose| {
             let ground = what["diagnosis"]["ground"].as_str().unwrap_or_default().replace('_', " ");
             let probe = what["diagnosis"]["probe"].as_str().unwrap_or_default();
@@ -161,6 +167,9 @@ fn text(view: &RecordView, from: &str, to: &str) -> String {
             format!("decision {decision} of {} to {target}{by}{whose}: {progress}", view.release)
         }
         (Some(decision), None, _) => format!("decision {decision} on {}", view.release),
+        _ if view.kind == "health_changed" => {
+            format!("dependency {}: {from} -> {to}{}", view.probe, view.why)
+        }
         _ if !to.is_empty() => format!("{} of {}: {from} -> {to}", view.kind.replace('_', " "), view.release),
         _ => format!("{} ({})", view.kind.replace('_', " "), view.release),
     }

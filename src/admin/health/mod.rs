@@ -144,8 +144,12 @@ pub struct PublicRequest<'a> {
 
 /// The health pages for the public port, where they shadow the app's own: `health_path` itself and `deep` below it, and by
 /// option the status pages. `None`: the request is not for them.
-pub fn public_page(shared: &Arc<Shared>, asked: &PublicRequest<'_>, health_path: &str) -> Option<Answer> {
-    let page = match asked.path.strip_prefix(health_path) {
+pub fn public_page(
+    shared: &Arc<Shared>,
+    asked: &PublicRequest<'_>,
+    health_path: Option<&str>,
+) -> Option<Answer> {
+    let page = match health_path.and_then(|own| asked.path.strip_prefix(own)) {
         Some("") => Page::Shallow,
         Some(DEEP) => Page::Deep,
         Some(_) | None if shared.health.status_paths => status_page(asked.path)?,

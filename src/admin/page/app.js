@@ -143,7 +143,7 @@ function show() {
   dependencies.show(s);
   routes.refresh();
   releases.refresh(s.release);
-  const key = [s.release, s.verdict.label, s.verdict.breach, s.diagnosis?.label, s.last_decision?.id, s.last_decision?.progress, s.pause?.since, s.app.phase].join("|");
+  const key = [s.release, s.verdict.label, s.verdict.breach, s.diagnosis?.label, s.last_decision?.id, s.last_decision?.progress, s.pause?.since, s.app.phase, ...(s.probes ?? []).map((p) => p.status)].join("|");
   if (key !== state.recordsKey || Date.now() - state.recordsAt > 15000) {
     Object.assign(state, { recordsKey: key, recordsAt: Date.now() });
     refreshRecords();

@@ -126,6 +126,7 @@ export function recordWords(r) {
       return { tone, title: `Verdict: ${verdictWords(r.to)}`, more: r.from ? `was ${verdictWords(r.from)}` : "" };
     }
     case "diagnosed": return r.whose ? { tone: r.whose.diagnosis === "deployment" ? "bad" : "wait", title: "Diagnosis", more: diagnosisWords(r.whose) } : { tone: "good", title: "Diagnosis", more: "nothing is wrong any more" };
+    case "health_changed": return { tone: { ok: "good", failed: "bad", degraded: "wait" }[r.to] ?? "idle", title: `Dependency ${r.probe ?? ""}: ${plain(r.to)}`, more: r.why || `was ${plain(r.from)}` };
     case "watch_passed": return { tone: "good", title: "Watch passed: known good", more: `${count(r.requests)} requests judged${{ proof: ", by proof", not_contradicted: ", not contradicted", time_cap: ", by the time cap" }[r.by] ?? ""}` };
     case "paused": return { tone: "wait", title: `Acting paused by ${r.by ?? r.pause?.by ?? "somebody"}`, more: r.reason ?? r.pause?.reason ?? "" };
     case "resumed": return { tone: "act", title: `Acting resumed by ${r.by ?? "somebody"}`, more: "" };

@@ -91,7 +91,7 @@ async fn asked(shared: &Arc<Shared>, path: &str, accept: Option<&str>, token: Op
         accept,
         authorization: authorization.as_deref().map(str::as_bytes),
     };
-    let page: Response<Bytes> = match public_page(shared, &request, "/api/health").unwrap() {
+    let page: Response<Bytes> = match public_page(shared, &request, Some("/api/health")).unwrap() {
         Answer::Now(page) => page,
         Answer::Soon(page) => page.await,
     };
@@ -269,7 +269,7 @@ fn only_the_health_paths_are_taken_from_the_app() {
     let shared = shared(Some(fixture::live()), vec![]);
     let page = |method: &Method, path: &str| {
         let request = PublicRequest { method, path, accept: None, authorization: None };
-        public_page(&shared, &request, "/api/health")
+        public_page(&shared, &request, Some("/api/health"))
     };
     let taken = |method: &Method, path| page(method, path).is_some();
     assert!(taken(&Method::GET, "/api/health") && taken(&Method::HEAD, "/api/health/deep"));

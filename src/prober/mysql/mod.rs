@@ -33,6 +33,8 @@ pub(super) struct Mysql {
     counted: Option<Status>,
     /// Queries of ours since then.
     own: u64,
+    /// What the old connection told of the load in a round that failed.
+    load_of_failed: Option<u64>,
 }
 
 /// A connection on which we are logged in.
@@ -56,7 +58,15 @@ enum Stop {
 
 impl Mysql {
     pub(super) fn new(ask: Ask, dialer: Dialer) -> Self {
-        Self { ask, dialer, stage: Stage::default(), session: None, counted: None, own: 0 }
+        Self {
+            ask,
+            dialer,
+            stage: Stage::default(),
+            session: None,
+            counted: None,
+            own: 0,
+            load_of_failed: None,
+        }
     }
 
     async fn round(&mut self) -> Result<Reply, Failure> {
@@ -72,7 +82,7 @@ impl Mysql {
             },
             kept => self.renew(kept).await,
         };
-        if replied.is_err() {
+        if replied.is_err() && self.load_of_failed.is_none() {
             // What happened meanwhile cannot be told from what happens next.
             self.counted = None;
         }
@@ -96,9 +106,12 @@ impl Mysql {
             Err(failure) => failure,
         };
         let Some(mut old) = old else { return Err(failure) };
-        let Ok(Some(words)) = tokio::time::timeout(OLD_WAIT, still(&mut old)).await else {
+        let Ok(Some((words, status))) = tokio::time::timeout(OLD_WAIT, still(&mut old)).await else {
             return Err(failure);
         };
+        let own = std::mem::take(&mut self.own) + std::mem::take(&mut old.wire.asked);
+        self.load_of_failed = self.counted.as_ref().and_then(|before| status.load_since(before, own));
+        self.counted = Some(status);
         self.session = Some(old);
         Err(match failure {
             Failure::Down(why) => Failure::Down(format!("{why}; {words}")),
@@ -180,8 +193,8 @@ impl Mysql {
     }
 }
 
-/// What an old connection says of the server; `None` where it is dead.
-async fn still(old: &mut Session) -> Option<String> {
+/// What an old connection says of the server, in words and in full; `None` where it is dead.
+async fn still(old: &mut Session) -> Option<(String, Status)> {
     let mut unseen = Stage::default();
     let status = match old.wire.query("SHOW GLOBAL STATUS", STATUS, &mut unseen).await {
         Ok(answer) => Status::read(&answer),
@@ -192,7 +205,7 @@ async fn still(old: &mut Session) -> Option<String> {
         (Some(used), Some(max)) => format!(", and says that {used} of {max} connections are used"),
         _ => String::new(),
     };
-    Some(format!("a connection made before still answers{connections}"))
+    Some((format!("a connection made before still answers{connections}"), status))
 }
 
 impl Probe for Mysql {
@@ -202,6 +215,10 @@ impl Probe for Mysql {
 
     fn stage(&self) -> &str {
         self.stage.as_str()
+    }
+
+    fn load(&mut self) -> Option<u64> {
+        self.load_of_failed.take()
     }
 
     fn give_up(&mut self) {

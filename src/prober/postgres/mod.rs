@@ -13,6 +13,7 @@
 //! is that takes nobody in any more. A postmaster that hangs is found in the same way, and so up to half a minute late: what
 //! is connected goes on working, and only who comes anew waits.
 
+mod limited;
 mod pool;
 mod replication;
 mod schema;
@@ -42,6 +43,7 @@ pub(super) struct Postgres {
     kept: Option<Kept>,
     pooler: Pooler,
     replication: Replication,
+    limit: Duration,
     load: Load,
     /// What the kept session measured in a round that failed.
     load_of_failed: Option<u64>,
@@ -63,8 +65,10 @@ enum Unfit {
 }
 
 impl Postgres {
-    pub(super) fn new(ask: Ask, dialer: Dialer) -> Self {
+    /// `limit`: how long a round may take.
+    pub(super) fn new(ask: Ask, dialer: Dialer, limit: Duration) -> Self {
         Self {
+            limit,
             ask,
             dialer,
             stage: Stage::default(),
@@ -89,9 +93,10 @@ impl Postgres {
         }
         let mut phases = Vec::new();
         if is_due || self.kept.is_none() {
-            phases = self.renew(measured.as_ref()).await.inspect_err(|_| {
-                self.load_of_failed = measured.as_ref().and_then(|(reply, _)| reply.load);
-            })?;
+            // Also where the new session hangs until the round's time is over.
+            self.load_of_failed = measured.as_ref().and_then(|(reply, _)| reply.load);
+            phases = self.renew(measured.as_ref()).await?;
+            self.load_of_failed = None;
         }
         let (mut reply, statistics) = match measured {
             Some((mut reply, statistics)) => {
@@ -115,7 +120,16 @@ impl Postgres {
         let mut full = None;
         let mut failures = Vec::new();
         for at in 0..self.ask.servers.len() {
-            match self.enter(at).await {
+            // One that hangs leaves time for the others.
+            let share = self.limit / u32::try_from(self.ask.servers.len()).unwrap_or(u32::MAX);
+            let entered = match tokio::time::timeout(share, self.enter(at)).await {
+                Ok(entered) => entered,
+                Err(_late) => {
+                    let words = format!("{} did not come in time", self.stage.as_str());
+                    Err(Unfit::Failed(Failure::Down(words)))
+                }
+            };
+            match entered {
                 Ok((session, phases)) => {
                     let server = self.ask.servers[at].clone();
                     let old = self.kept.replace(Kept { session, server, schema: None });

@@ -91,7 +91,8 @@ impl Pooler {
             None => {
                 self.console = None;
                 let found = self.open(door, server, stage).await;
-                self.found = Some((server.clone(), now, found));
+                // What is unclear is asked again in the next round.
+                self.found = (found != Found::Unclear).then(|| (server.clone(), now, found));
                 found
             }
         };
@@ -100,7 +101,9 @@ impl Pooler {
         }
         if self.console.is_none() {
             let found = self.open(door, server, stage).await;
-            self.found = Some((server.clone(), now, found));
+            if found != Found::Unclear {
+                self.found = Some((server.clone(), now, found));
+            }
         }
         stage.enter(format!("the state of the pool from {server}"));
         let console = self.console.as_mut()?;

@@ -23,6 +23,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::config::probes::{Postgres as Ask, Server, TlsMode};
 use crate::engine::health::Phase;
 use crate::prober::dial::{Dialer, Stage, io_failure};
+use crate::prober::postgres::limited::Limited;
 use crate::prober::postgres::words;
 use crate::prober::probe::{BoxFuture, Failure, chain};
 use crate::prober::tls;
@@ -35,10 +36,10 @@ const GOODBYE: Duration = Duration::from_millis(100);
 const ROWS_MAX: usize = 1000;
 
 /// What bytes go through.
-trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
-type Stream = Box<dyn Wire>;
+pub(super) type Stream = Box<dyn Wire>;
 type TlsStream = <MakeRustlsConnect as MakeTlsConnect<Stream>>::Stream;
 type Connector = <MakeRustlsConnect as MakeTlsConnect<Stream>>::TlsConnect;
 
@@ -147,7 +148,8 @@ impl Door<'_> {
                 Phase { name: "resolve", took: dialed.resolve },
                 Phase { name: "connect", took: dialed.connect },
             ];
-            return Ok((Box::new(dialed.stream), dialed.address.to_string(), phases));
+            let stream = Limited::new(Box::new(dialed.stream));
+            return Ok((Box::new(stream), dialed.address.to_string(), phases));
         }
         let path = format!("{}/.s.PGSQL.{}", server.host.trim_end_matches('/'), server.port);
         stage.enter(format!("a connection to {path}"));
@@ -156,7 +158,7 @@ impl Door<'_> {
             .await
             .map_err(|error| io_failure(&format!("no connection to {path}"), &error))?;
         let took = self.dialer.instant().duration_since(began);
-        Ok((Box::new(stream), path, vec![Phase { name: "connect", took }]))
+        Ok((Box::new(Limited::new(Box::new(stream))), path, vec![Phase { name: "connect", took }]))
     }
 
     fn handshake(&self, server: &Server, mode: TlsMode) -> Result<Handshake, Failure> {

@@ -38,6 +38,10 @@ pub(super) struct Redis {
     session: Option<Session>,
     sentinels: Option<Sentinels>,
     memory: Memory,
+    /// What the old connection told of the load in a round that failed.
+    load_of_failed: Option<u64>,
+    /// The Sentinel to be asked first: the next one after a round that took too long, for who hangs hides the others.
+    first: usize,
 }
 
 /// A connection on which we are known.
@@ -60,7 +64,16 @@ enum Stop {
 impl Redis {
     pub(super) fn new(ask: Ask, dialer: Dialer) -> Self {
         let sentinels = ask.sentinel.is_some().then(|| Sentinels::new(ask.servers.len()));
-        Self { ask, dialer, stage: Stage::default(), session: None, sentinels, memory: Memory::default() }
+        Self {
+            ask,
+            dialer,
+            stage: Stage::default(),
+            session: None,
+            sentinels,
+            memory: Memory::default(),
+            load_of_failed: None,
+            first: 0,
+        }
     }
 
     async fn round(&mut self) -> Result<Reply, Failure> {
@@ -79,7 +92,9 @@ impl Redis {
         let mut reply = match replied {
             Ok(reply) => reply,
             Err(failure) => {
-                self.memory.missed();
+                if self.load_of_failed.is_none() {
+                    self.memory.missed();
+                }
                 return Err(failure);
             }
         };
@@ -102,9 +117,11 @@ impl Redis {
             Err(failure) => failure,
         };
         let Some(mut old) = old else { return Err(failure) };
-        let Ok(Some(words)) = tokio::time::timeout(OLD_WAIT, still(&mut old.wire)).await else {
+        let Ok(Some((words, report))) = tokio::time::timeout(OLD_WAIT, still(&mut old.wire)).await else {
             return Err(failure);
         };
+        self.memory.asked(std::mem::take(&mut old.wire.asked));
+        self.load_of_failed = report.and_then(|report| self.memory.load(&report));
         self.session = Some(old);
         Err(match failure {
             Failure::Down(why) => Failure::Down(format!("{why}; {words}")),
@@ -127,7 +144,8 @@ impl Redis {
     async fn open_named(&mut self, sentinels: &mut Sentinels) -> Result<Session, Failure> {
         let mut tried: Vec<Server> = Vec::new();
         let mut failure = None;
-        for index in 0..sentinels.len() {
+        let (all, first) = (sentinels.len(), self.first);
+        for index in (0..all).map(|index| (first + index) % all) {
             let Some(server) = sentinels.ask(index, &self.ask, &self.dialer, &mut self.stage).await else {
                 continue;
             };
@@ -289,17 +307,19 @@ impl Redis {
     }
 }
 
-/// What an old connection says of the server; `None` where it is dead.
-async fn still(wire: &mut Wire) -> Option<String> {
+/// What an old connection says of the server, in words and in full; `None` where it is dead.
+async fn still(wire: &mut Wire) -> Option<(String, Option<Report>)> {
     let mut unseen = Stage::default();
     wire.ask("PING", &cmd("PING"), &mut unseen).await.ok()?;
     let info = wire.ask("INFO", &cmd("INFO"), &mut unseen).await.ok();
-    let report = info.as_ref().and_then(text).map(|text| Report::read(&text)).unwrap_or_default();
-    let clients = match (report.clients, report.clients_max) {
-        (Some(clients), Some(max)) => format!(", and says that {clients} of {max} clients are connected"),
+    let report = info.as_ref().and_then(text).map(|text| Report::read(&text));
+    let clients = match report.as_ref().map(|report| (report.clients, report.clients_max)) {
+        Some((Some(clients), Some(max))) => {
+            format!(", and says that {clients} of {max} clients are connected")
+        }
         _ => String::new(),
     };
-    Some(format!("a connection made before still answers{clients}"))
+    Some((format!("a connection made before still answers{clients}"), report))
 }
 
 impl Probe for Redis {
@@ -311,6 +331,10 @@ impl Probe for Redis {
         self.stage.as_str()
     }
 
+    fn load(&mut self) -> Option<u64> {
+        self.load_of_failed.take()
+    }
+
     fn give_up(&mut self) {
         self.session = None;
         self.memory.missed();
@@ -318,5 +342,6 @@ impl Probe for Redis {
         if self.ask.sentinel.is_some() && self.sentinels.is_none() {
             self.sentinels = Some(Sentinels::new(self.ask.servers.len()));
         }
+        self.first = (self.first + 1) % self.ask.servers.len().max(1);
     }
 }

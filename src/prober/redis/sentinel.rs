@@ -144,7 +144,8 @@ async fn named(
         Ok(Value::Array(parts)) => {
             let (host, port) = (parts.first().and_then(text), parts.get(1).and_then(text));
             match (host, port.and_then(|port| port.parse().ok())) {
-                (Some(host), Some(port)) => Ok(Some(Server { host, port })),
+                // What begins with a slash would be a socket of this machine.
+                (Some(host), Some(port)) if !host.starts_with('/') => Ok(Some(Server { host, port })),
                 _ => Err(Failure::Down("what it names is no address".to_owned())),
             }
         }
