@@ -21,7 +21,7 @@ use crate::agent::restart::Restarts;
 use crate::agent::sampling::Sampling;
 use crate::agent::{Error, Job, SOCKET_FILE, dependencies, fingerprint};
 use crate::clock::Clock;
-use crate::config::{Address, Config, Origin, Setting};
+use crate::config::{Address, Config, Loaded, Origin, Setting};
 use crate::engine::memory::Memory;
 use crate::engine::policy::Policy;
 use crate::engine::release::Release;
@@ -57,14 +57,13 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
 
 pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Error> {
     let Job { loaded, command, env, clock, control: runtime } = job;
+    let Loaded { config, mut warnings, origins } = loaded;
     let now = clock.now();
-    let mut warnings = loaded.warnings;
-    let config = loaded.config;
     let boot = fastrand::u16(..);
     let signals = Signals::listen().map_err(Error::Signals)?;
     let (public, admin_listener) = bind_all(&config)?;
     let (store, memory) = remember(open_store(&config, &mut warnings)?, &config, &mut warnings).await?;
-    let release = release(&config, &loaded.origins, &command, &env, boot, &mut warnings);
+    let release = release(&config, &origins, &command, &env, boot, &mut warnings);
     let (engine, effects) =
         make(now, Identity { release: release.clone(), boot }, config.policy.clone(), memory);
     let recorder = recorder(&config, now);
@@ -99,7 +98,6 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
         commands,
     });
     shared.update(control.live(now));
-    let reaper = tokio::spawn(supervisor::reap(supervisor.own_children()));
     let mut agent = Agent {
         clock,
         phase: AppPhase::Starting,
@@ -120,7 +118,7 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
         restarted: 0,
         again: None,
         signals,
-        reaper: Some(reaper),
+        reaper: Some(tokio::spawn(supervisor::reap(supervisor.own_children()))),
         supervisor,
         news: news_in,
         control: None,

@@ -134,7 +134,7 @@ impl Seat {
     /// it may take longer than that, or we ourselves were `stalled` by so much.
     pub(super) fn at_the_deadline(&self, now: Time, asked: &Asking, stalled: Duration) -> Arc<ProbeState> {
         let mut state = self.state();
-        let took = now.since(asked.at);
+        let took = asked.since.elapsed();
         if self.is_known(&state, asked) || took < self.timeout {
             return state;
         }
@@ -165,7 +165,7 @@ impl Seat {
 
     /// Somebody asks at `at`, to whom what is no older than `max_age` is new enough.
     pub(super) fn asking(&self, at: Time, max_age: Duration) -> Asking {
-        Asking { at, max_age, rounds: rounds(&self.state()) }
+        Asking { at, since: Instant::now(), max_age, rounds: rounds(&self.state()) }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -176,6 +176,8 @@ impl Seat {
 /// Somebody wants to know.
 pub(super) struct Asking {
     at: Time,
+    /// The same, to measure from.
+    since: Instant,
     max_age: Duration,
     /// Rounds that had ended by then.
     rounds: u64,

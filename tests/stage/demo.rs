@@ -30,6 +30,11 @@ impl Played {
         self.events.last().unwrap_or_else(|| panic!("the demo printed nothing: {}", self.errors))
     }
 
+    /// Whether a record's line holds these words.
+    fn says(&self, words: &str) -> bool {
+        self.events.iter().any(|line| line["text"].as_str().is_some_and(|text| text.contains(words)))
+    }
+
     fn count(&self, event: &str) -> usize {
         self.events.iter().filter(|line| line["event"] == event).count()
     }
@@ -102,7 +107,22 @@ fn check_judged(scenario: &str, played: &Played) {
         );
         return;
     }
+    if scenario == "db-down" {
+        assert_eq!((summary["rollbacks"].as_u64(), played.count("rollback_taken")), (Some(0), 0), "{told}");
+        assert_eq!(summary["diagnosis"], "dependency", "{told}");
+        let changes = ["database: ok -> failed", "database: failed -> ok"];
+        assert_eq!(changes.map(|change| played.says(change)), [true, true], "{told}");
+        return;
+    }
     assert_eq!((summary["rollbacks"].as_u64(), played.count("rollback_taken")), (Some(1), 1), "{told}");
+    if scenario == "query-storm" {
+        let why = summary["why"].as_str().unwrap_or_default();
+        assert_eq!(
+            (&summary["diagnosis"], why.contains("overloads")),
+            (&"deployment".into(), true),
+            "{told}"
+        );
+    }
     let (verdict, recovery) = (summary["time_to_verdict"].as_f64(), summary["time_to_recovery"].as_f64());
     let (verdict, recovery) = (verdict.expect(&told), recovery.expect(&told));
     assert!(0.0 < verdict && verdict <= recovery && recovery < 100.0, "{told}");
@@ -125,7 +145,7 @@ fn check_judged(scenario: &str, played: &Played) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_scenario_of_the_demo_ends_well_and_without_the_judge_no_bad_one_does() {
-    let bad = ["one-route", "errors", "slow", "hang", "crash", "tail", "leak"];
+    let bad = ["one-route", "db-down", "query-storm", "errors", "slow", "hang", "crash", "tail", "leak"];
     let judged = ["good"].iter().chain(&bad).map(|&scenario| (scenario, true));
     let mut waiting = judged.chain(bad.map(|scenario| (scenario, false)));
     let begin = |demos: &mut JoinSet<_>, (scenario, judged): (&'static str, bool)| {
