@@ -30,7 +30,7 @@ use crate::engine::time::Time;
 use crate::engine::{Effect, Engine, Identity};
 use crate::host::Host;
 use crate::platform;
-use crate::prober::{Readiness, Target};
+use crate::prober::{Prober, Readiness, Target};
 use crate::proxy::{self, Arm, LocalPage, LocalPages, Phase, Plan, Upstream};
 use crate::recorder::Recorder;
 use crate::store::{self, Store};
@@ -74,9 +74,7 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
     let shutdown = CancellationToken::new();
     let supervisor = Supervisor::start();
     let (prober, health) = dependencies::start(&config, clock, &runtime, &supervisor, &shutdown);
-    let shared = admin::Shared::new(clock, config.admin.token.clone(), commands_in);
-    let asked = Arc::new(dependencies::Asked(prober.clone()));
-    let shared = Arc::new(shared.with_dependencies(asked, dependencies::health_options(&config)));
+    let shared = shared(&config, clock, &prober, commands_in);
     let data_path = start_data_path(&config, public, &plan, &recorder, clock, &shared)?;
     let admin_address = open_doors(&runtime, admin_listener, &config, &store, &shared, &shutdown)?;
     announce(&config, &warnings, &data_path, admin_address, release.as_str());
@@ -101,6 +99,7 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
         commands,
     });
     shared.update(control.live(now));
+    let reaper = tokio::spawn(supervisor::reap(supervisor.own_children()));
     let mut agent = Agent {
         clock,
         phase: AppPhase::Starting,
@@ -121,7 +120,7 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
         restarted: 0,
         again: None,
         signals,
-        reaper: Some(tokio::spawn(supervisor::reap(supervisor.own_children()))),
+        reaper: Some(reaper),
         supervisor,
         news: news_in,
         control: None,
@@ -135,6 +134,18 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
 
 fn sampling(clock: Clock, config: &Config, supervisor: &Supervisor) -> Sampling {
     Sampling::new(clock, Usage::new(supervisor.own_children()), Host::new(config.store.dir.clone()))
+}
+
+/// Where the agent and whoever looks at it meet.
+fn shared(
+    config: &Config,
+    clock: Clock,
+    prober: &Prober,
+    commands: mpsc::Sender<admin::Command>,
+) -> Arc<admin::Shared> {
+    let shared = admin::Shared::new(clock, config.admin.token.clone(), commands);
+    let asked = Arc::new(dependencies::Asked(prober.clone()));
+    Arc::new(shared.with_dependencies(asked, dependencies::health_options(config)))
 }
 
 fn recorder(config: &Config, now: Time) -> Recorder {

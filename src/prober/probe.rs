@@ -27,6 +27,12 @@ pub(crate) trait Probe: Send {
 
     /// Drops what may be half done: sessions, connections.
     fn give_up(&mut self);
+
+    /// What was asked of the dependency since the last round, as [`Reply::load`], where a round that failed could still
+    /// measure it over a session made before. Asked for after such a round, and told once.
+    fn load(&mut self) -> Option<u64> {
+        None
+    }
 }
 
 /// An answer.

@@ -229,13 +229,18 @@ impl Runner {
             }
             what => what,
         };
-        Answered { what, took, stalled }
+        let load = match &what {
+            Ok(reply) => reply.load,
+            Err(_) => self.probe.load(),
+        };
+        Answered { what, load, took, stalled }
     }
 
     /// Makes what follows from a round known.
     fn note(&self, standing: &mut Standing, answered: Answered) {
         let now = self.clock.now();
-        let (round, load) = self.judge(answered);
+        let load = answered.load;
+        let round = self.judge(answered);
         let change = standing.see(now, round.found);
         debug!(probe = %self.options.name, found = ?round.found, took_ms = round.took.as_millis() as u64, why = %round.why, "probed");
         let usual_us = self.enter(&round, load);
@@ -265,14 +270,14 @@ impl Runner {
         }
     }
 
-    /// A round from an answer, and the load that was told with it.
-    fn judge(&self, answered: Answered) -> (Round, Option<u64>) {
-        let Answered { what, took, stalled } = answered;
+    /// A round from an answer.
+    fn judge(&self, answered: Answered) -> Round {
+        let Answered { what, took, stalled, .. } = answered;
         let empty = Round { took, ..Round::unable(self.clock.now()) };
         match what {
-            Err(Failure::Unable(why)) => (Round { why: cut(&why), ..empty }, None),
-            Err(Failure::Down(why)) => (Round { found: Found::Failed, why: cut(&why), ..empty }, None),
-            Ok(Reply { latency, phases, mut facts, load, mut concerns }) => {
+            Err(Failure::Unable(why)) => Round { why: cut(&why), ..empty },
+            Err(Failure::Down(why)) => Round { found: Found::Failed, why: cut(&why), ..empty },
+            Ok(Reply { latency, phases, mut facts, mut concerns, .. }) => {
                 facts.truncate(FACTS_MAX);
                 let found = match self.slowness(latency, stalled) {
                     None if concerns.is_empty() => Found::Well,
@@ -283,7 +288,7 @@ impl Runner {
                     }
                 };
                 let why = cut(&concerns.join("; "));
-                (Round { found, latency: Some(latency), phases, facts, why, ..empty }, load)
+                Round { found, latency: Some(latency), phases, facts, why, ..empty }
             }
         }
     }
@@ -334,6 +339,7 @@ impl Runner {
 
 struct Answered {
     what: Result<Reply, Failure>,
+    load: Option<u64>,
     took: Duration,
     /// By how much the agent itself was late meanwhile.
     stalled: Duration,

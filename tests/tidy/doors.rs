@@ -68,7 +68,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("serde", WRITTEN),
     ("serde_json", WRITTEN),
     ("sha1", &["prober"]),
-    ("sha2", &["config", "supervisor", "platform", "store", "admin", "agent", "stage", "cli"]),
+    ("sha2", &["config", "supervisor", "prober", "platform", "store", "admin", "agent", "stage", "cli"]),
     ("subtle", &["config"]),
     ("thiserror", ABOVE_THE_ENGINE),
     ("tokio", LIMBS_UP),

@@ -36,7 +36,7 @@ use crate::engine::host::Limits;
 
 /// How long the deep page waits for the dependencies: it is promised within five seconds. A dependency that has not answered
 /// by then has not answered.
-const DEEP_WITHIN: Duration = Duration::from_millis(4_500);
+const DEEP_WITHIN: Duration = Duration::from_millis(4_400);
 /// The media type of draft-inadarei-api-health-check, given to those who ask for it.
 const DRAFT_TYPE: &str = "application/health+json";
 /// What the paths of the health pages have in common where they are below the health path.

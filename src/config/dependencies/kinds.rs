@@ -304,4 +304,4 @@ pub(super) const fn is_critical(kind: Kind) -> bool {
 }
 
 /// How often a known API is asked at most, unless an option says otherwise: the agent is a guest there.
-pub(super) const GUEST_INTERVAL: Duration = Duration::from_secs(30);
+pub(super) const GUEST_INTERVAL: Duration = Duration::from_secs(60);

@@ -38,7 +38,7 @@ pub(super) fn read(
     let kind = reader.optional_choice(&at("kind"), &Kind::ALL);
     let preset = preset(reader, &prefix, kind);
     let whom = match whom(reader, surroundings, &prefix, kind, preset) {
-        Whom::Is(ask, origin) => Some((ask, origin)),
+        Whom::Is(ask, origin) => Some((*ask, origin)),
         Whom::Faulty => None,
         Whom::Nobody if !enabled => {
             strangers(reader, &prefix, name, None);
@@ -88,7 +88,7 @@ fn preset(reader: &mut Reader, prefix: &str, kind: Option<Kind>) -> Option<usize
 }
 
 enum Whom {
-    Is(Ask, Origin),
+    Is(Box<Ask>, Origin),
     Nobody,
     Faulty,
 }
@@ -105,7 +105,8 @@ fn whom(
     if kind == Some(Kind::Command) || kind.is_none() && reader.below(prefix).contains_key("command") {
         let words = command(reader, &at("command"));
         let origin = reader.origin(&at("command")).clone();
-        return words.map_or(Whom::Faulty, |words| Whom::Is(Ask::Command(Command { words }), origin));
+        return words
+            .map_or(Whom::Faulty, |words| Whom::Is(Box::new(Ask::Command(Command { words })), origin));
     }
     let user = surroundings.user.as_deref();
     let parse = |value: &Value| urls::parse(value.text().ok_or("is not text in quotes")?.trim(), user);
@@ -129,11 +130,11 @@ fn whom(
             reader.blame(&at("url"), refusal(&origin));
             Whom::Faulty
         }
-        (Some(ask), _) => Whom::Is(ask, origin),
+        (Some(ask), _) => Whom::Is(Box::new(ask), origin),
         (None, _) => match preset {
             Some(preset) => {
                 let origin = reader.origin(&at("preset")).clone();
-                Whom::Is(Ask::Http(Box::new(urls::preset(preset))), origin)
+                Whom::Is(Box::new(Ask::Http(Box::new(urls::preset(preset)))), origin)
             }
             None => Whom::Nobody,
         },
@@ -170,7 +171,7 @@ fn named(
 ) -> Whom {
     let Some(url) = kinds::secret(reader, surroundings, option, variable) else { return Whom::Faulty };
     match urls::parse(url.expose(), surroundings.user.as_deref()) {
-        Ok(ask) => Whom::Is(ask, origin),
+        Ok(ask) => Whom::Is(Box::new(ask), origin),
         Err(wrong) => {
             reader.blame(option, &format!(": the value of {variable} (not shown) {wrong}; {URL_REMEDY}"));
             Whom::Faulty

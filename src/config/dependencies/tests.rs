@@ -271,7 +271,7 @@ command = ["./check.sh", "--token", "hunter2"]
     let json = http.json.unwrap();
     assert_eq!((json.pointer.as_str(), json.equals.as_str()), ("/a/b", "3"));
     let pay = world.probe("pay");
-    assert_eq!((pay.interval, pay.critical), (Duration::from_secs(30), false), "the agent is a guest there");
+    assert_eq!((pay.interval, pay.critical), (Duration::from_secs(60), false), "the agent is a guest there");
     let Ask::Http(own) = world.probe("own-openai").ask else { panic!() };
     assert_eq!((own.status, own.tls.is_none()), (vec![401..=401], true));
     let Ask::Redis(cache) = world.probe("cache").ask else { panic!() };

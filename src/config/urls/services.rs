@@ -10,15 +10,18 @@ use crate::config::urls::{name, parts};
 /// A certificate that ends sooner is a concern, unless an option says otherwise.
 const CERTIFICATE_MIN: Duration = Duration::from_secs(14 * 86_400);
 
-/// HTTP APIs that tell up from down without a key: their URL, the statuses that are well, and what the body must hold.
-pub(in crate::config) const PRESETS: [(&str, &str, &[u16], Option<(&str, &str)>); 5] = [
+/// An API by its name: its URL, the statuses that are well, and what stands where in the body.
+type Preset = (&'static str, &'static str, &'static [u16], Option<(&'static str, &'static str)>);
+
+/// HTTP APIs that tell up from down without a key.
+pub(in crate::config) const PRESETS: [Preset; 5] = [
     // Without a key they refuse, which only an API that is up does.
     ("stripe", "https://api.stripe.com/v1/charges", &[401], None),
     ("openai", "https://api.openai.com/v1/models", &[401], None),
     ("anthropic", "https://api.anthropic.com/v1/models", &[401], None),
     ("slack", "https://slack.com/api/api.test", &[200], Some(("/ok", "true"))),
     // 403: too many questions from this address within an hour; it is up.
-    ("github", "https://api.github.com/", &[200, 403], None),
+    ("github", "https://api.github.com/rate_limit", &[200], None),
 ];
 
 /// What a preset asks, by its place in [`PRESETS`].

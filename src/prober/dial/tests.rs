@@ -1,3 +1,5 @@
+//! Names, connections and errors on the way to a server.
+
 use std::future::Future;
 use std::net::Ipv4Addr;
 

@@ -43,6 +43,8 @@ pub(super) struct Postgres {
     pooler: Pooler,
     replication: Replication,
     load: Load,
+    /// What the kept session measured in a round that failed.
+    load_of_failed: Option<u64>,
 }
 
 /// The session that is kept from round to round.
@@ -70,6 +72,7 @@ impl Postgres {
             pooler: Pooler::default(),
             replication: Replication::default(),
             load: Load::default(),
+            load_of_failed: None,
         }
     }
 
@@ -84,8 +87,12 @@ impl Postgres {
                 Ok(_) | Err(_) => self.forget().await,
             }
         }
-        let phases =
-            if is_due || self.kept.is_none() { self.renew(measured.as_ref()).await? } else { Vec::new() };
+        let mut phases = Vec::new();
+        if is_due || self.kept.is_none() {
+            phases = self.renew(measured.as_ref()).await.inspect_err(|_| {
+                self.load_of_failed = measured.as_ref().and_then(|(reply, _)| reply.load);
+            })?;
+        }
         let (mut reply, statistics) = match measured {
             Some((mut reply, statistics)) => {
                 reply.phases.extend(phases);
@@ -336,6 +343,10 @@ impl Probe for Postgres {
 
     fn stage(&self) -> &str {
         self.stage.as_str()
+    }
+
+    fn load(&mut self) -> Option<u64> {
+        self.load_of_failed.take()
     }
 
     fn give_up(&mut self) {

@@ -161,14 +161,11 @@ impl Report {
             return;
         }
         let share = used.saturating_sub(self.memory_uncounted) as f64 / self.memory_max as f64;
-        if share <= ask.memory_max {
+        // One that throws keys away when it is full is full always: a cache as it should be.
+        if share <= ask.memory_max || !self.never_evicts {
             return;
         }
-        let then = match (self.never_evicts, share >= 1.0) {
-            (true, true) => ": it refuses writes",
-            (true, false) => ": when it is full it refuses writes",
-            (false, _) => ": it throws keys away to stay within",
-        };
+        let then = if share >= 1.0 { ": it refuses writes" } else { ": when it is full it refuses writes" };
         reply.concern(format!(
             "it uses {:.0} % of its maxmemory ({} of {}){then}",
             share * 100.0,
@@ -245,7 +242,7 @@ mod tests {
             "it uses 96 % of its maxmemory (983.0 KiB of 1.0 MiB): when it is full it refuses writes"
         );
         assert!(memory(1_050_000, 0, "noeviction").ends_with(": it refuses writes"));
-        assert!(memory(1_006_633, 0, "allkeys-lru").ends_with(": it throws keys away to stay within"));
+        assert_eq!(memory(1_006_633, 0, "allkeys-lru"), "", "a cache that evicts is full as it should be");
         assert_eq!(concerns("used_memory:1006633\r\nmaxmemory:0\r\n"), "", "no limit, no share");
     }
 

@@ -1,3 +1,5 @@
+//! The modes, the authorities and the ends of certificates, by handshakes over a socket.
+
 use std::io;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};

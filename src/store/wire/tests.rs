@@ -48,7 +48,7 @@ fn every_record_comes_back_from_its_json() {
             Ok(())
         })
         .unwrap();
-    assert_eq!(kinds.take().len(), 9 + 7 + 4 + 6, "the run did not meet every kind");
+    assert_eq!(kinds.take().len(), 10 + 7 + 4 + 6, "the run did not meet every kind");
 }
 
 #[test]
