@@ -10,12 +10,8 @@ use crate::engine::host::Disk;
 /// used, as for `df`.
 pub(super) fn read(directory: &Path) -> Disk {
     let Ok(found) = statvfs(directory) else { return Disk::default() };
-    // Narrower on some platforms.
-    #[expect(clippy::useless_conversion, reason = "the kernel's types differ by platform")]
-    let wide = [found.blocks(), found.blocks_free(), found.blocks_available()].map(u64::from);
-    #[expect(clippy::useless_conversion, reason = "the kernel's types differ by platform")]
-    let inodes = [found.files(), found.files_free()].map(u64::from);
-    of(u64::from(found.fragment_size()), wide, inodes)
+    let blocks = [found.blocks(), found.blocks_free(), found.blocks_available()];
+    of(found.fragment_size(), blocks, [found.files(), found.files_free()])
 }
 
 /// By the size of a block, the blocks (all, free, free for us) and the inodes (all, free).

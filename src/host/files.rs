@@ -48,7 +48,7 @@ pub(super) fn limit(text: &str) -> Option<u64> {
     number(text).filter(|limit| (1..NO_LIMIT).contains(limit))
 }
 
-/// The number behind `key` in a file of lines such as `key 12`, `key: 12 kB` or `key:	12`.
+/// The number behind `key` in a file of lines such as `key 12` or `key: 12 kB`, with blanks or a tab between.
 pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
     rest(text, key)?.split_ascii_whitespace().next()?.parse().ok()
 }

@@ -108,7 +108,7 @@ fn find(root: &Root, membership: &str, mounts: &str, controller: &str) -> Option
 }
 
 /// The group of a hierarchy by its line, `id:controllers:/group`.
-fn group_of<'a>(membership: &'a str, is_it: impl Fn(&str, &str) -> bool) -> Option<&'a str> {
+fn group_of(membership: &str, is_it: impl Fn(&str, &str) -> bool) -> Option<&str> {
     membership.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':');
         let (id, controllers, group) = (parts.next()?, parts.next()?, parts.next()?);
@@ -119,7 +119,7 @@ fn group_of<'a>(membership: &'a str, is_it: impl Fn(&str, &str) -> bool) -> Opti
 /// Which part of a hierarchy is mounted and where, by a line such as
 /// `36 35 0:29 /part /mounted/at rw,nosuid shared:9 - cgroup cgroup rw,memory`. Of several mounts the last covers the others.
 fn mount<'a>(mounts: &'a str, kind: &str, controller: &str) -> Option<(&'a Path, &'a Path)> {
-    let matching = mounts.lines().filter_map(|line| {
+    let mut matching = mounts.lines().rev().filter_map(|line| {
         let (front, back) = line.split_once(" - ")?;
         let (mut front, mut back) = (front.split(' '), back.split(' '));
         let (part, at) = (front.nth(3)?, front.next()?);
@@ -127,7 +127,7 @@ fn mount<'a>(mounts: &'a str, kind: &str, controller: &str) -> Option<(&'a Path,
         let fits = found == kind && (controller.is_empty() || listed(options, controller));
         (fits && at.starts_with('/')).then(|| (Path::new(part), Path::new(at)))
     });
-    matching.last()
+    matching.next()
 }
 
 fn listed(names: &str, name: &str) -> bool {

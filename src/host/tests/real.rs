@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::engine::host::{HostState, LimitedBy};
@@ -12,6 +13,8 @@ use crate::host::Host;
 use crate::host::files::Root;
 use crate::host::groups::{Group, Groups, Version};
 
+/// How long what was killed may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
 const LIMIT: u64 = 64 << 20;
 
 /// Waits for a line, holds 20 MB, then says a line after each bit of work.
@@ -25,8 +28,12 @@ struct Made(Vec<PathBuf>);
 
 impl Drop for Made {
     fn drop(&mut self) {
+        // What the shells' pipes held goes a moment after them.
+        let clock = Clock::start();
         for group in &self.0 {
-            let _ = std::fs::remove_dir(group);
+            while std::fs::remove_dir(group).is_err() && clock.uptime() < PATIENCE {
+                std::thread::yield_now();
+            }
         }
     }
 }
