@@ -56,8 +56,7 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
 }
 
 pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Error> {
-    let Job { loaded, command, env, clock, control: runtime } = job;
-    let Loaded { config, mut warnings, origins } = loaded;
+    let Job { loaded: Loaded { config, mut warnings, origins }, command, env, clock, control: runtime } = job;
     let now = clock.now();
     let boot = fastrand::u16(..);
     let signals = Signals::listen().map_err(Error::Signals)?;
@@ -69,11 +68,10 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
     let recorder = recorder(&config, now);
     let (port, upstream, target) = upstream(&config)?;
     let plan = first_plan(&upstream, &config);
-    let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let shutdown = CancellationToken::new();
     let supervisor = Supervisor::start();
     let (prober, health) = dependencies::start(&config, clock, &runtime, &supervisor, &shutdown);
-    let shared = shared(&config, clock, &prober, commands_in);
+    let (shared, commands) = shared(&config, clock, &prober);
     let data_path = start_data_path(&config, public, &plan, &recorder, clock, &shared)?;
     let admin_address = open_doors(&runtime, admin_listener, &config, &store, &shared, &shutdown)?;
     announce(&config, &warnings, &data_path, admin_address, release.as_str());
@@ -134,16 +132,16 @@ fn sampling(clock: Clock, config: &Config, supervisor: &Supervisor) -> Sampling 
     Sampling::new(clock, Usage::new(supervisor.own_children()), Host::new(config.store.dir.clone()))
 }
 
-/// Where the agent and whoever looks at it meet.
+/// Where the agent and whoever looks at it meet, and what people ask of the agent there.
 fn shared(
     config: &Config,
     clock: Clock,
     prober: &Prober,
-    commands: mpsc::Sender<admin::Command>,
-) -> Arc<admin::Shared> {
-    let shared = admin::Shared::new(clock, config.admin.token.clone(), commands);
+) -> (Arc<admin::Shared>, mpsc::Receiver<admin::Command>) {
+    let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
+    let shared = admin::Shared::new(clock, config.admin.token.clone(), commands_in);
     let asked = Arc::new(dependencies::Asked(prober.clone()));
-    Arc::new(shared.with_dependencies(asked, dependencies::health_options(config)))
+    (Arc::new(shared.with_dependencies(asked, dependencies::health_options(config))), commands)
 }
 
 fn recorder(config: &Config, now: Time) -> Recorder {

@@ -76,18 +76,18 @@ impl Happening {
 
     /// The verdict that it tells of.
     pub fn verdict(&self) -> Option<&Verdict> {
-        match self {
-            Self::VerdictChanged { to, .. } => Some(to),
-            _ => self.decided().map(|decided| &decided.verdict),
+        if let Self::VerdictChanged { to, .. } = self {
+            return Some(to);
         }
+        self.decided().map(|decided| &decided.verdict)
     }
 
     /// After which fact of which watch it was told.
     pub fn point(&self) -> Option<&WatchPoint> {
-        match self {
-            Self::VerdictChanged { point, .. } => point.as_ref(),
-            _ => self.decided()?.point.as_ref(),
+        if let Self::VerdictChanged { point, .. } = self {
+            return point.as_ref();
         }
+        self.decided()?.point.as_ref()
     }
 }
 

@@ -134,7 +134,7 @@ impl Seat {
     /// it may take longer than that, or we ourselves were `stalled` by so much.
     pub(super) fn at_the_deadline(&self, now: Time, asked: &Asking, stalled: Duration) -> Arc<ProbeState> {
         let mut state = self.state();
-        let took = asked.since.elapsed();
+        let took = timer().duration_since(asked.since);
         if self.is_known(&state, asked) || took < self.timeout {
             return state;
         }
@@ -165,12 +165,21 @@ impl Seat {
 
     /// Somebody asks at `at`, to whom what is no older than `max_age` is new enough.
     pub(super) fn asking(&self, at: Time, max_age: Duration) -> Asking {
-        Asking { at, since: Instant::now(), max_age, rounds: rounds(&self.state()) }
+        Asking { at, since: timer(), max_age, rounds: rounds(&self.state()) }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The runtime's timer, by which pauses are kept.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "pauses are slept by this timer, which tests can stop; no time is told by it"
+)]
+pub(super) fn timer() -> Instant {
+    Instant::now()
 }
 
 /// Somebody wants to know.
@@ -236,7 +245,7 @@ impl Runner {
         let thresholds =
             Thresholds { failure: self.options.failure_threshold, success: self.options.success_threshold };
         let mut standing = Standing::new(self.clock.now(), thresholds);
-        let mut ended = Instant::now();
+        let mut ended = timer();
         let mut pause = FIRST_WITHIN.min(self.options.interval).mul_f64(fastrand::f64());
         let mut counted: Option<Instant> = None;
         let mut measured: Option<Instant> = None;
@@ -249,7 +258,7 @@ impl Runner {
                 }
                 () = tokio::time::sleep_until(ended + pause) => {}
             }
-            let began = Instant::now();
+            let began = timer();
             let is_due =
                 |last: Instant| began.duration_since(last) >= self.options.interval.mul_f64(COUNTS_AFTER);
             let counts = counted.is_none_or(is_due);
@@ -259,7 +268,7 @@ impl Runner {
                 () = shutdown.cancelled() => break,
                 answered = self.round() => answered,
             };
-            ended = Instant::now();
+            ended = timer();
             let gap = measured.map(|before| ended.duration_since(before));
             if answered.what.is_ok() || answered.load.is_some() {
                 measured = Some(ended);

@@ -59,11 +59,10 @@ impl Plan {
     pub fn watch(&self) -> Duration {
         let asked_a_second = self.rate * f64::from(app::BAD_ROUTE_PERCENT) / 100.0;
         let learnt = Duration::from_secs((ROUTE_REQUESTS / asked_a_second).ceil() as u64);
-        match self.scenario {
-            Behaviour::OneRoute if self.judging => WATCH.max(learnt),
-            Behaviour::QueryStorm if self.judging => WATCH_DATABASE,
-            _ => WATCH,
+        if self.is_one_route() {
+            return WATCH.max(learnt);
         }
+        if self.judging && self.scenario == Behaviour::QueryStorm { WATCH_DATABASE } else { WATCH }
     }
 
     /// How long the whole demo may take.

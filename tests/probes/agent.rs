@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
+use outrigger::clock::Clock;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -20,6 +21,7 @@ pub(crate) struct Agent {
     _folder: TempDir,
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
+    clock: Clock,
 }
 
 /// An answer.
@@ -69,6 +71,7 @@ impl Agent {
             _folder: folder,
             public: public.expect("it says where"),
             admin: admin.expect("it says where"),
+            clock: Clock::start(),
         };
         eventually("the app is ready", async || {
             (agent.get(agent.public, "/api/health").await.status == 200).then_some(())
@@ -79,13 +82,13 @@ impl Agent {
 
     /// Asks over a connection of its own.
     pub(crate) async fn get(&self, address: SocketAddr, path: &str) -> Page {
-        let began = tokio::time::Instant::now();
+        let began = self.clock.instant();
         let mut stream = TcpStream::connect(address).await.expect("it listens");
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("it reads");
         let mut reply = String::new();
         timeout(WAIT, stream.read_to_string(&mut reply)).await.expect("it answers").expect("it is whole");
-        let took = began.elapsed();
+        let took = self.clock.instant().duration_since(began);
         let (head, body) = reply.split_once("\r\n\r\n").expect("it has a head");
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("it has a status");
         Page { status, body: serde_json::from_str(body).unwrap_or_default(), took }

@@ -104,8 +104,7 @@ pub(crate) fn fact<'a>(state: &'a ProbeState, name: &str) -> &'a FactValue {
 
 /// A fact that is a number.
 pub(crate) fn number(state: &ProbeState, name: &str) -> f64 {
-    match fact(state, name) {
-        FactValue::Number(number) => *number,
-        other => panic!("`{name}` is no number: {other:?}"),
-    }
+    let value = fact(state, name);
+    let FactValue::Number(number) = value else { panic!("`{name}` is no number: {value:?}") };
+    *number
 }

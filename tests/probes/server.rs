@@ -19,17 +19,23 @@ const WAIT: Duration = crate::asked::WAIT;
 /// The program of that name; `None`, said aloud, where these tests are left out or it is not installed. Where `CI` is set its
 /// absence is a failure.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    if std::env::var_os("PROBES").is_some_and(|value| value == "off") {
+    if variable("PROBES").is_some_and(|value| value == "off") {
         eprintln!("skipped: PROBES=off");
         return None;
     }
     let found =
         PLACES.iter().flat_map(|place| folders(place)).map(|folder| folder.join(name)).find(|p| p.exists());
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "{name} is not installed; scripts/test does that");
+        assert!(variable("CI").is_none(), "{name} is not installed; scripts/test does that");
         eprintln!("skipped: {name} is not installed; scripts/test does that");
     }
     found
+}
+
+/// What the test's own environment says.
+#[expect(clippy::disallowed_methods, reason = "tests are switched by their own environment")]
+fn variable(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
 }
 
 /// The folders of a place, of several versions the newest first.

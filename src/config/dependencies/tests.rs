@@ -188,10 +188,8 @@ fn a_section_amends_what_was_found() {
     assert_eq!(broken.left_out().len(), 2);
 }
 
-#[test]
-fn every_kind_can_be_written_out() {
-    let world = World::new(
-        r#"
+/// One probe of each kind, with keys of its own.
+const EVERY_KIND: &str = r#"
 [probe.db]
 url = "postgres://me@h/d"
 schema = "select max(version) from m"
@@ -232,11 +230,14 @@ url = "grpc://h:50051"
 service = "shop.v1.Orders"
 [probe.check]
 command = ["./check.sh", "--token", "hunter2"]
-"#,
-    )
-    .env("CACHE", "redis+sentinel://u:hunter2@s1,s2/main")
-    .env("SENTINEL", "hunter2")
-    .env("API_AUTH", "Bearer hunter2");
+"#;
+
+#[test]
+fn every_kind_can_be_written_out() {
+    let world = World::new(EVERY_KIND)
+        .env("CACHE", "redis+sentinel://u:hunter2@s1,s2/main")
+        .env("SENTINEL", "hunter2")
+        .env("API_AUTH", "Bearer hunter2");
     let loaded = world.load();
     let targets: Vec<String> = loaded
         .config
@@ -283,10 +284,8 @@ command = ["./check.sh", "--token", "hunter2"]
     assert!(!debug.contains("hunter2") && !debug.contains("max(version)"), "{debug}");
 }
 
-#[test]
-fn all_faults_of_probes_are_told_at_once() {
-    let world = World::new(
-        r#"
+/// A fault each, and some more.
+const FAULTY: &str = r#"
 [probes]
 interval = "2s"
 [probe.orders]
@@ -331,10 +330,13 @@ critical = false
 [probe.j]
 url = "postgres://u@h/d"
 schema = "drop table hunter2"
-"#,
-    )
-    .env("OUTRIGGER__PROBE__K__URL", "tcp://h")
-    .env("OUTRIGGER__PROBE__K__INTERVAL", "5");
+"#;
+
+#[test]
+fn all_faults_of_probes_are_told_at_once() {
+    let world = World::new(FAULTY)
+        .env("OUTRIGGER__PROBE__K__URL", "tcp://h")
+        .env("OUTRIGGER__PROBE__K__INTERVAL", "5");
     let faults = world.faults();
     let expected = r#"
 outrigger.toml:5: probe.orders.url holds a password (not shown), and a file is no place for one: put the URL into a variable and give its name, as in url_from = "DATABASE_URL"

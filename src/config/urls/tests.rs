@@ -58,9 +58,9 @@ fn postgres_is_read_as_libpq_reads_it() {
 
 #[test]
 fn redis_may_be_a_server_a_socket_or_sentinels() {
-    let redis = |url: &str| match ask(url) {
-        Ask::Redis(redis) => redis,
-        other => panic!("{other:?}"),
+    let redis = |url: &str| {
+        let Ask::Redis(redis) = ask(url) else { panic!("no Redis: {url}") };
+        redis
     };
     let plain = redis("redis://:pw@cache/2");
     assert_eq!(
@@ -86,9 +86,9 @@ fn redis_may_be_a_server_a_socket_or_sentinels() {
 
 #[test]
 fn mysql_has_words_of_its_own_for_tls() {
-    let mode = |word: &str| match ask(&format!("mysql://u:p@h/d?ssl-mode={word}")) {
-        Ask::Mysql(mysql) => mysql.tls.mode,
-        other => panic!("{other:?}"),
+    let mode = |word: &str| {
+        let Ask::Mysql(mysql) = ask(&format!("mysql://u:p@h/d?ssl-mode={word}")) else { panic!("no MySQL") };
+        mysql.tls.mode
     };
     assert_eq!(mode("DISABLED"), TlsMode::Disable);
     assert_eq!(mode("PREFERRED"), TlsMode::Prefer);
