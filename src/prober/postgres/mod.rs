@@ -120,15 +120,7 @@ impl Postgres {
         let mut full = None;
         let mut failures = Vec::new();
         for at in 0..self.ask.servers.len() {
-            // One that hangs leaves time for the others.
-            let share = self.limit / u32::try_from(self.ask.servers.len()).unwrap_or(u32::MAX);
-            let entered = match tokio::time::timeout(share, self.enter(at)).await {
-                Ok(entered) => entered,
-                Err(_late) => {
-                    let words = format!("{} did not come in time", self.stage.as_str());
-                    Err(Unfit::Failed(Failure::Down(words)))
-                }
-            };
+            let entered = self.enter_in_time(at).await;
             match entered {
                 Ok((session, phases)) => {
                     let server = self.ask.servers[at].clone();
@@ -150,6 +142,23 @@ impl Postgres {
             more.push("the session made before still answers".to_owned());
         }
         Err(together(failures, more))
+    }
+
+    /// Of several servers one that hangs leaves time for the others.
+    async fn enter_in_time(&mut self, at: usize) -> Result<(Session, Vec<Phase>), Unfit> {
+        let servers = u32::try_from(self.ask.servers.len()).unwrap_or(u32::MAX);
+        if servers == 1 {
+            return self.enter(at).await;
+        }
+        let share = self.limit / servers;
+        match tokio::time::timeout(share, self.enter(at)).await {
+            Ok(entered) => entered,
+            Err(_late) => {
+                let share = humantime::format_duration(share);
+                let words = format!("{} did not come within {share}", self.stage.as_str());
+                Err(Unfit::Failed(Failure::Down(words)))
+            }
+        }
     }
 
     /// A session with the server at that place, if it is what is wanted.
