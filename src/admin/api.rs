@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::access::{self, Peer, Refusal};
-use crate::admin::health::{self, Answer, Detail, Page, Wanted};
+use crate::admin::health::{self, Answer, Detail, Wanted};
 use crate::admin::shared::{Command, NoAnswer, Published, STREAMS_MAX, Shared};
 use crate::admin::{metrics, pages, probes, releases, stream};
 use crate::engine::release::RecordId;
@@ -66,11 +66,11 @@ pub(super) fn router(shared: Arc<Shared>, shutdown: CancellationToken) -> Router
         .route("/routes.js", get(|h: HeaderMap| async move { pages::ROUTES.serve(&h) }))
         .route("/words.js", get(|h: HeaderMap| async move { pages::WORDS.serve(&h) }))
         .route("/metrics", get(scrape))
-        .route("/api/health", get(shallow_health))
-        .route("/api/health/deep", get(deep_health))
-        .route("/api/live", get(status_page))
-        .route("/api/ready", get(status_page))
-        .route("/api/version", get(status_page))
+        .route("/api/health", get(health_page))
+        .route("/api/health/deep", get(health_page))
+        .route("/api/live", get(health_page))
+        .route("/api/ready", get(health_page))
+        .route("/api/version", get(health_page))
         .route("/api/probes", get(dependencies))
         .route("/api/snapshot", get(snapshot))
         .route("/api/releases", get(by_release))
@@ -159,53 +159,24 @@ async fn scrape(State(desk): State<Desk>) -> Response {
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], metrics::render(&desk.shared)).into_response()
 }
 
-async fn shallow_health(
-    desk: State<Desk>,
-    peer: Extension<Peer>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    health_page(Page::Shallow, &desk, (*peer, &uri), &method, &headers).await
-}
-
-async fn deep_health(
-    desk: State<Desk>,
-    peer: Extension<Peer>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    health_page(Page::Deep, &desk, (*peer, &uri), &method, &headers).await
-}
-
-async fn status_page(
-    desk: State<Desk>,
-    peer: Extension<Peer>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    match health::status_page(uri.path()) {
-        Some(page) => health_page(page, &desk, (*peer, &uri), &method, &headers).await,
-        None => Fault::new(StatusCode::NOT_FOUND, ROUTES).into_response(),
-    }
-}
-
 async fn health_page(
-    page: Page,
-    desk: &Desk,
-    (peer, uri): (Peer, &Uri),
-    method: &Method,
-    headers: &HeaderMap,
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
 ) -> Response {
+    let Some(page) = health::page_at(uri.path()) else {
+        return Fault::new(StatusCode::NOT_FOUND, ROUTES).into_response();
+    };
     let shared = &desk.shared;
     let inside =
-        shared.health.public_details || access::may_see_inside(peer, uri, headers, shared.token.as_ref());
+        shared.health.public_details || access::may_see_inside(peer, &uri, &headers, shared.token.as_ref());
     let detail = if inside { Detail::All } else { Detail::Names };
-    let draft = health::wants_draft(headers);
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let draft = health::wants_draft(accept);
     let answer =
-        match health::answer(shared, Wanted { page, detail, draft, head_only: *method == Method::HEAD }) {
+        match health::answer(shared, Wanted { page, detail, draft, head_only: method == Method::HEAD }) {
             Answer::Now(answer) => answer,
             Answer::Soon(answer) => answer.await,
         };

@@ -8,11 +8,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Later};
+use crate::agent::start;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::engine::health::{HealthChange, Point, ProbeState};
 use crate::engine::host::Limits;
-use crate::prober::{Adopt, Prober};
+use crate::prober::Prober;
 use crate::supervisor::Supervisor;
 
 /// Changes of health that wait for the control plane; at the bound it is stuck, and a change is lost and logged.
@@ -27,10 +28,8 @@ pub(super) fn start(
     shutdown: &CancellationToken,
 ) -> (Prober, mpsc::Receiver<HealthChange>) {
     let (changes_in, changes) = mpsc::channel(CHANGES_MAX);
-    let own = supervisor.own_children();
-    let adopt: Adopt = Arc::new(move |spawn| Ok(Box::new(own.adopt(spawn)?)));
     let _entered = runtime.enter();
-    (Prober::start(&config.probes.list, clock, &adopt, &changes_in, shutdown), changes)
+    (Prober::start(&config.probes.list, clock, &start::adopt(supervisor), &changes_in, shutdown), changes)
 }
 
 /// The prober behind the health pages.

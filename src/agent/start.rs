@@ -379,14 +379,13 @@ fn bind_socket(path: &Path) -> std::io::Result<tokio::net::UnixListener> {
 }
 
 fn build_platform(config: &Config, supervisor: &Supervisor) -> Arc<dyn platform::Platform> {
+    platform::build(&config.platform, adopt(supervisor))
+}
+
+/// How the limbs that start processes keep our reaper from taking what is theirs.
+pub(super) fn adopt(supervisor: &Supervisor) -> platform::Adopt {
     let own = supervisor.own_children();
-    platform::build(
-        &config.platform,
-        Arc::new(move |spawn| {
-            let child = own.adopt(spawn)?;
-            Ok(Box::new(child))
-        }),
-    )
+    Arc::new(move |spawn| Ok(Box::new(own.adopt(spawn)?)))
 }
 
 fn announce(

@@ -21,6 +21,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 
+use crate::prober::probe::chain;
+
 /// The pause after the first failed try; it doubles
 const PAUSE_MIN: Duration = Duration::from_millis(25);
 
@@ -229,12 +231,6 @@ impl Readiness {
 fn with_port(authority: &str) -> String {
     let after_host = authority.rfind(']').map_or(authority, |end| &authority[end..]);
     if after_host.contains(':') { authority.to_owned() } else { format!("{authority}:{PORT_DEFAULT}") }
-}
-
-/// The error and all its causes on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

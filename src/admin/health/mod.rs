@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
 
@@ -161,19 +161,27 @@ pub fn public_page(
     let token = shared.token.as_ref();
     let is_trusted = token.zip(asked.authorization).is_some_and(|(token, given)| access::bears(given, token));
     let detail = if is_trusted || shared.health.public_details { Detail::All } else { Detail::Names };
-    let draft = asked.accept.is_some_and(|accept| accept.contains(DRAFT_TYPE));
+    let draft = wants_draft(asked.accept);
     let wanted = Wanted { page, detail, draft, head_only: *asked.method == Method::HEAD };
     Some(answer(shared, wanted))
 }
 
 /// The status page of that path.
-pub(super) fn status_page(path: &str) -> Option<Page> {
+fn status_page(path: &str) -> Option<Page> {
     STATUS_PATHS.into_iter().find(|(own, _)| *own == path).map(|(_, page)| page)
 }
 
-/// Whether the draft's form is asked for.
-pub(super) fn wants_draft(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+/// The page of that path on the admin port.
+pub(super) fn page_at(path: &str) -> Option<Page> {
+    match path {
+        "/api/health" => Some(Page::Shallow),
+        "/api/health/deep" => Some(Page::Deep),
+        _ => status_page(path),
+    }
+}
+
+/// Whether an `Accept` field asks for the draft's form.
+pub(super) fn wants_draft(accept: Option<&str>) -> bool {
     accept.is_some_and(|accept| accept.contains(DRAFT_TYPE))
 }
 
