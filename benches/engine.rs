@@ -49,6 +49,10 @@ impl Service {
                 | Effect::KeepWatch(_)
                 | Effect::KeepFact(_)
                 | Effect::KeepPause(_)
+                | Effect::Tell { .. }
+                | Effect::Introduce(_)
+                | Effect::Follow(_)
+                | Effect::AskMemory(_)
                 | Effect::SetSlowMark(_) => {}
             }
         }

@@ -4,6 +4,7 @@
 //! result, are in `fuzz/`; `tests/fuzz_corpus.rs` replays the corpus in every run of the tests.
 
 pub use crate::admin::fuzz as admin;
+pub use crate::peers::fuzz as peers;
 pub use crate::platform::fuzz as platform;
 pub use crate::proxy::fuzz as proxy;
 pub use crate::store::fuzz as store;

@@ -14,7 +14,11 @@ pub mod engine;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod host;
+pub mod https;
+pub mod notify;
 pub mod offline;
+mod pack;
+pub mod peers;
 pub mod platform;
 pub mod prober;
 pub mod proxy;

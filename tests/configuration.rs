@@ -141,6 +141,7 @@ fn each_variable_of_the_page_exists() {
     let sources = [
         include_str!("../src/config/environment.rs"),
         include_str!("../src/config/sections.rs"),
+        include_str!("../src/config/platform.rs"),
         include_str!("../src/config/dependencies/discovery.rs"),
         include_str!("../src/agent/life.rs"),
     ]

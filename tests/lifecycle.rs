@@ -7,6 +7,8 @@
 mod agent;
 #[path = "lifecycle/app.rs"]
 mod app;
+#[path = "lifecycle/by_hand.rs"]
+mod by_hand;
 #[path = "lifecycle/drain.rs"]
 mod drain;
 #[path = "lifecycle/first.rs"]

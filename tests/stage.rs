@@ -13,6 +13,8 @@ mod demo;
 mod kills;
 #[path = "stage/process.rs"]
 mod process;
+#[path = "stage/replicas.rs"]
+mod replicas;
 #[path = "stage/restart.rs"]
 mod restart;
 #[path = "stage/scene.rs"]

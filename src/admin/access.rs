@@ -6,6 +6,8 @@
 //! - **Reads are free on this machine**, and need the token from elsewhere: they name releases, paths and traffic. Health
 //!   and metrics are free everywhere, and so are the page's own files, which say nothing.
 //! - **Nothing here is for the public.** A request that came through the platform's edge is refused, but for health.
+//! - **The gate is for whoever deploys**, and that is often a pipeline elsewhere: with the token it may be asked through the
+//!   edge and by any name, too. It tells of the lock and of nothing else.
 //! - **A browser may be led here by a stranger's page.** So the page and the API look at `Host` (a public name that was
 //!   made to point here), at `Origin` and at `Sec-Fetch-Site`.
 
@@ -35,6 +37,8 @@ pub(super) enum Door {
     Page,
     /// Anything that tells of this service.
     Read,
+    /// Whether deployments are locked.
+    Gate,
     /// Anything that changes something.
     Act,
 }
@@ -48,8 +52,8 @@ pub(super) struct Refusal {
 
 const EDGE: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
-    message: "this request came through the platform's edge, and the admin port is not for the public: take its domain \
-              away and use the private network",
+    message: "this request came through the platform's edge: only health and, with the token, /api/gate are answered \
+              here; for all else use the private network",
 };
 const HOST: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
@@ -70,8 +74,8 @@ const TOKEN_WRONG: Refusal = Refusal {
 };
 const NO_TOKEN_TO_ACT: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
-    message: "no token is configured, so nothing can be changed over TCP: set OUTRIGGER_TOKEN, or use `outrigger pause` \
-              and `outrigger resume` on the machine itself",
+    message: "no token is configured, so nothing can be changed over TCP: set OUTRIGGER_TOKEN, or use `outrigger pause`, \
+              `outrigger lock` and the like on the machine itself",
 };
 const NO_TOKEN_TO_READ: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
@@ -87,6 +91,7 @@ pub(super) fn door(method: &Method, path: &str) -> Door {
     match path {
         "/api/health" | "/api/health/deep" | "/api/live" | "/api/ready" | "/api/version" => Door::Health,
         "/metrics" => Door::Metrics,
+        "/api/gate" => Door::Gate,
         "/" | "/style.css" => Door::Page,
         // The page's own scripts, which say nothing.
         script if script.ends_with(".js") && script.rfind('/') == Some(0) => Door::Page,
@@ -106,8 +111,13 @@ pub(super) fn check(
         Peer::Unix => return Ok(()),
         Peer::Tcp(address) => address,
     };
-    if door == Door::Health {
+    // No page of a stranger's has the token, so whoever bears it need not say by which name it came.
+    let bears_token = || token.is_some_and(|token| check_token(headers, token).is_ok());
+    if door == Door::Health || (door == Door::Gate && bears_token()) {
         return Ok(());
+    }
+    if came_through_edge(headers) && door == Door::Gate {
+        return check_token(headers, token.ok_or(NO_TOKEN_TO_READ)?);
     }
     if came_through_edge(headers) {
         return Err(EDGE);
@@ -115,7 +125,7 @@ pub(super) fn check(
     match door {
         Door::Health | Door::Metrics => Ok(()),
         Door::Page => check_browser(door, uri, headers),
-        Door::Read => {
+        Door::Read | Door::Gate => {
             check_browser(door, uri, headers)?;
             if is_local(address, headers) {
                 Ok(())
@@ -269,6 +279,23 @@ mod tests {
                 assert_eq!(rule(LOCAL, door, &[field, ("authorization", "Bearer s")], Some("s")), Err(EDGE));
             }
         }
+    }
+
+    #[test]
+    fn the_gate_may_be_asked_through_the_edge_with_the_token_only() {
+        let (edge, host) = (("x-railway-edge", "railway/us-west"), ("host", "gate.example.com"));
+        let (right, wrong) = (("authorization", "Bearer secret"), ("authorization", "Bearer wrong"));
+        assert_eq!(rule(REMOTE, Door::Gate, &[edge, host, right], Some("secret")), Ok(()));
+        assert_eq!(rule(REMOTE, Door::Gate, &[edge, host, wrong], Some("secret")), Err(TOKEN_WRONG));
+        assert_eq!(rule(LOCAL, Door::Gate, &[edge], Some("secret")), Err(TOKEN_WANTED));
+        assert_eq!(rule(LOCAL, Door::Gate, &[edge, right], None), Err(NO_TOKEN_TO_READ));
+        assert_eq!(rule(LOCAL, Door::Gate, &[], Some("secret")), Ok(()), "this machine reads freely");
+        assert_eq!(rule(LOCAL, Door::Gate, &[host], None), Err(HOST), "but not a page led here");
+        assert_eq!(rule(REMOTE, Door::Gate, &[], Some("secret")), Err(TOKEN_WANTED));
+        assert_eq!(
+            (door(&Method::GET, "/api/gate"), door(&Method::POST, "/api/gate")),
+            (Door::Gate, Door::Act)
+        );
     }
 
     #[test]

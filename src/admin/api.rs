@@ -17,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::access::{self, Peer, Refusal};
 use crate::admin::health::{self, Answer, Detail, Wanted};
 use crate::admin::shared::{Command, NoAnswer, Published, STREAMS_MAX, Shared};
-use crate::admin::{metrics, pages, probes, releases, stream};
+use crate::admin::{by_hand, metrics, pages, probes, releases, stream};
 use crate::engine::release::RecordId;
 use crate::engine::route::GROUPS_MAX;
+use crate::engine::time::Time;
 
 /// The largest body that is read; a larger one is refused.
 const BODY_MAX: usize = 16 * 1024;
@@ -32,21 +33,21 @@ const RECORDS_DEFAULT: usize = 50;
 /// The most records given at once; whoever wants more asks again with `before`.
 const RECORDS_MAX: usize = 200;
 /// The longest name of a person, in characters.
-const BY_MAX: usize = 64;
+pub(super) const BY_MAX: usize = 64;
 /// The longest reason, in characters.
-const REASON_MAX: usize = 500;
-/// The longest pause with an end. Longer ones are made without an end, so that somebody ends them on purpose.
+pub(super) const REASON_MAX: usize = 500;
+/// The longest pause or lock with an end. Longer ones are made without an end, so that somebody ends them on purpose.
 const PAUSE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The longest record id.
 const ID_MAX: usize = 32;
 
 const ROUTES: &str = "there is no such page; there are: / /metrics /api/health /api/health/deep /api/live \
-                      /api/ready /api/version /api/snapshot /api/probes /api/releases /api/routes /api/stream /api/records /api/records/{id} and, with POST, /api/pause and /api/resume";
+                      /api/ready /api/version /api/snapshot /api/peers /api/probes /api/releases /api/routes /api/stream /api/records /api/records/{id} /api/gate and, with POST, /api/pause, /api/resume, /api/lock, /api/unlock and /api/rollback";
 
 /// What every handler works with.
 #[derive(Clone, Debug)]
-struct Desk {
-    shared: Arc<Shared>,
+pub(super) struct Desk {
+    pub(super) shared: Arc<Shared>,
     shutdown: CancellationToken,
 }
 
@@ -60,6 +61,8 @@ pub(super) fn router(shared: Arc<Shared>, shutdown: CancellationToken) -> Router
         .route("/charts.js", get(|h: HeaderMap| async move { pages::CHARTS.serve(&h) }))
         .route("/dependencies.js", get(|h: HeaderMap| async move { pages::DEPENDENCIES.serve(&h) }))
         .route("/host.js", get(|h: HeaderMap| async move { pages::HOST.serve(&h) }))
+        .route("/parachute.js", get(|h: HeaderMap| async move { pages::PARACHUTE.serve(&h) }))
+        .route("/peers.js", get(|h: HeaderMap| async move { pages::PEERS.serve(&h) }))
         .route("/records.js", get(|h: HeaderMap| async move { pages::RECORDS.serve(&h) }))
         .route("/releases.js", get(|h: HeaderMap| async move { pages::RELEASES.serve(&h) }))
         .route("/streams.js", get(|h: HeaderMap| async move { pages::STREAMS.serve(&h) }))
@@ -72,6 +75,7 @@ pub(super) fn router(shared: Arc<Shared>, shutdown: CancellationToken) -> Router
         .route("/api/ready", get(health_page))
         .route("/api/version", get(health_page))
         .route("/api/probes", get(dependencies))
+        .route("/api/peers", get(peers))
         .route("/api/snapshot", get(snapshot))
         .route("/api/releases", get(by_release))
         .route("/api/routes", get(by_route))
@@ -80,27 +84,32 @@ pub(super) fn router(shared: Arc<Shared>, shutdown: CancellationToken) -> Router
         .route("/api/records/{id}", get(record))
         .route("/api/pause", post(pause))
         .route("/api/resume", post(resume))
+        .route("/api/lock", post(by_hand::lock))
+        .route("/api/unlock", post(by_hand::unlock))
+        .route("/api/gate", get(by_hand::gate))
+        .route("/api/rollback", post(by_hand::roll_back))
         .fallback(|| async { Fault::new(StatusCode::NOT_FOUND, ROUTES) })
         .method_not_allowed_fallback(|| async { Fault::new(StatusCode::METHOD_NOT_ALLOWED, METHODS) })
         .layer(from_fn_with_state(desk.clone(), guard))
         .with_state(desk)
 }
 
-const METHODS: &str = "this page takes another method: GET to read, POST for /api/pause and /api/resume";
+const METHODS: &str = "this page takes another method: GET to read, POST for /api/pause, /api/resume, /api/lock, \
+                       /api/unlock and /api/rollback";
 
 /// An error as it is sent: a status and what would be right.
 #[derive(Debug)]
-struct Fault {
+pub(super) struct Fault {
     status: StatusCode,
     message: String,
 }
 
 impl Fault {
-    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into() }
     }
 
-    fn bad_request(message: impl Into<String>) -> Self {
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 }
@@ -214,6 +223,10 @@ fn published(desk: &Desk) -> Result<Arc<Published>, Fault> {
     })
 }
 
+async fn peers(State(desk): State<Desk>) -> Result<Response, Fault> {
+    Ok(no_store(crate::admin::peers::json(&published(&desk)?.live)))
+}
+
 async fn by_release(State(desk): State<Desk>) -> Result<Response, Fault> {
     let published = published(&desk)?;
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(releases::json(&published))).into_response())
@@ -263,8 +276,7 @@ async fn pause(State(desk): State<Desk>, request: Request) -> Result<Response, F
         body(request, "{\"by\": \"ana\", \"reason\": \"migration\", \"for\": \"30m\"}").await?;
     let by = text("by", &asked.by, BY_MAX)?;
     let reason = text("reason", &asked.reason, REASON_MAX)?;
-    let until =
-        asked.length.as_deref().map(pause_length).transpose()?.map(|length| desk.shared.clock.now() + length);
+    let until = until(&desk, asked.length.as_deref(), "pause")?;
     desk.shared.ask(|reply| Command::Pause { by, reason, until, reply }).await?;
     Ok(no_store(json!({ "paused": true, "until": until.map(crate::admin::view::rfc3339) })))
 }
@@ -311,20 +323,20 @@ struct RecordsQuery {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PauseBody {
-    by: String,
-    reason: String,
+pub(super) struct PauseBody {
+    pub(super) by: String,
+    pub(super) reason: String,
     #[serde(rename = "for")]
-    length: Option<String>,
+    pub(super) length: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ResumeBody {
-    by: String,
+pub(super) struct ResumeBody {
+    pub(super) by: String,
 }
 
-fn no_store(body: Value) -> Response {
+pub(super) fn no_store(body: Value) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
 }
 
@@ -333,7 +345,10 @@ fn query<T: serde::de::DeserializeOwned>(uri: &Uri) -> Result<Query<T>, Fault> {
 }
 
 /// Reads a small JSON body. Asking for its type keeps a stranger's plain form from being one.
-async fn body<T: serde::de::DeserializeOwned>(request: Request, example: &str) -> Result<T, Fault> {
+pub(super) async fn body<T: serde::de::DeserializeOwned>(
+    request: Request,
+    example: &str,
+) -> Result<T, Fault> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         let message = format!("send JSON with `Content-Type: application/json`, for example {example}");
@@ -349,7 +364,7 @@ async fn body<T: serde::de::DeserializeOwned>(request: Request, example: &str) -
         .map_err(|error| Fault::bad_request(format!("{error}; send for example {example}")))
 }
 
-fn text(name: &str, given: &str, max: usize) -> Result<String, Fault> {
+pub(super) fn text(name: &str, given: &str, max: usize) -> Result<String, Fault> {
     let given = given.trim();
     let fits = !given.is_empty() && given.chars().count() <= max && !given.chars().any(char::is_control);
     if fits {
@@ -359,13 +374,18 @@ fn text(name: &str, given: &str, max: usize) -> Result<String, Fault> {
     }
 }
 
-fn pause_length(given: &str) -> Result<Duration, Fault> {
+/// When a pause or a lock of this length, begun now, ends; `what` names it.
+pub(super) fn until(desk: &Desk, given: Option<&str>, what: &str) -> Result<Option<Time>, Fault> {
+    Ok(given.map(|given| length(given, what)).transpose()?.map(|length| desk.shared.clock.now() + length))
+}
+
+fn length(given: &str, what: &str) -> Result<Duration, Fault> {
     let length = humantime::parse_duration(given)
         .map_err(|error| Fault::bad_request(format!("`for`: {error}; write it like 30m, 2h or 1day")))?;
     if length.is_zero() || length > PAUSE_MAX {
-        let message =
-            "`for` must be above zero and at most 30days; leave it out for a pause that only a person ends";
-        return Err(Fault::bad_request(message));
+        return Err(Fault::bad_request(format!(
+            "`for` must be above zero and at most 30days; leave it out for a {what} that only a person ends"
+        )));
     }
     Ok(length)
 }

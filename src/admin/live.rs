@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::admin::peers::PeersView;
 use crate::engine::health::ProbeState;
 use crate::engine::host::HostState;
 use crate::engine::snapshot::Snapshot;
@@ -22,8 +23,12 @@ pub struct Live {
     pub probes: Vec<Arc<ProbeState>>,
     /// The container and the agent against their limits; `None` before the first sample.
     pub host: Option<Arc<HostState>>,
+    /// The agents of other replicas; `None`: there are none to meet.
+    pub peers: Option<PeersView>,
     /// When the agent started.
     pub started: Time,
+    /// Until then at most the health path waits for what peers remember; `None`: it does not.
+    pub inherits_until: Option<Time>,
     /// Which platform puts a release back, by its name in the configuration.
     pub platform: &'static str,
     /// What will hurt, as it was said at the start.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder as _, TextEncoder};
 
+use crate::admin::alert_metrics;
 use crate::admin::host_metrics;
 use crate::admin::live::Phase;
 use crate::admin::probe_metrics;
@@ -42,6 +43,7 @@ pub(super) fn render(shared: &Shared) -> String {
             vec![(vec![], age_ms as f64 / 1e3)],
         ));
     }
+    families.extend(shared.alerts.get().into_iter().flat_map(|count| alert_metrics::families(&count())));
     families.retain(|family| !family.get_metric().is_empty());
     families.sort_by(|a, b| a.name().cmp(b.name()));
     let mut text = Vec::new();
@@ -191,6 +193,7 @@ fn seen(published: &Published) -> Vec<MetricFamily> {
     families.extend(of_engine(published));
     families.extend(of_store(published));
     families.extend(probe_metrics::families(&published.live));
+    families.extend(crate::admin::peers::families(&published.live));
     families.extend(published.live.host.iter().flat_map(|host| host_metrics::families(host)));
     families
 }
@@ -249,6 +252,16 @@ fn of_engine(published: &Published) -> Vec<MetricFamily> {
             "outrigger_paused",
             "1 while a person has paused acting.",
             vec![(vec![], flag(engine.pause.is_some()))],
+        ),
+        gauge(
+            "outrigger_deployments_locked",
+            "1 while deployments are locked.",
+            vec![(vec![], flag(engine.lock.is_some()))],
+        ),
+        gauge(
+            "outrigger_rollback_ready",
+            "1 when a rollback would be possible, 0 when something stands in its way; absent where nobody can tell.",
+            engine.readiness.iter().map(|readiness| (vec![], flag(readiness.is_ready()))).collect(),
         ),
         gauge("outrigger_cooling_down", "1 during the rest after an act.", vec![(vec![], flag(cooling))]),
         gauge(

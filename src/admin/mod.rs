@@ -8,7 +8,9 @@
 //! serialised as it is, so that the engine may change without breaking whoever reads.
 
 mod access;
+mod alert_metrics;
 mod api;
+mod by_hand;
 #[doc(hidden)]
 pub mod fuzz;
 mod health;
@@ -17,6 +19,7 @@ mod host_metrics;
 mod live;
 mod metrics;
 mod pages;
+mod peers;
 mod probe_metrics;
 mod probes;
 mod releases;
@@ -32,9 +35,11 @@ mod totals;
 mod view;
 mod words;
 
+pub use crate::admin::alert_metrics::{AlertCount, CountAlerts};
 pub use crate::admin::health::{
     Answer, Dependencies, Later, Options as HealthOptions, PublicRequest, public_page,
 };
 pub use crate::admin::live::{AppView, Live, Phase, ServiceView, StoreView};
+pub use crate::admin::peers::{PeerView, PeersView};
 pub use crate::admin::serve::{serve, serve_unix};
-pub use crate::admin::shared::{Command, Reply, Shared};
+pub use crate::admin::shared::{Command, Rehearsal, Reply, Shared};

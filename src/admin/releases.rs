@@ -29,6 +29,8 @@ struct ReleaseJson<'a> {
     crashes: Option<usize>,
     /// The record of the rollback that put it back, if one did.
     put_back_by: Option<&'a str>,
+    /// The platform's deployments that it ran as, the newest last; empty of the running one.
+    deployments: Vec<&'a str>,
     /// Its health score, 0 to 1; of one that no longer runs, the last.
     score: Option<f64>,
     /// What it has shown; `null` where nothing was kept.
@@ -55,6 +57,7 @@ fn running(engine: &Snapshot) -> ReleaseJson<'_> {
         judged_requests: watch.map(|w| w.judged_requests),
         crashes: None,
         put_back_by: None,
+        deployments: Vec::new(),
         score: engine.score,
         figures: Some(baseline(&engine.own)),
     }
@@ -71,6 +74,7 @@ fn other(kept: &ReleaseMemory) -> ReleaseJson<'_> {
         judged_requests: Some(kept.judged_requests),
         crashes: Some(kept.crashes.len()),
         put_back_by: kept.put_back_by.as_ref().map(|id| id.as_str()),
+        deployments: kept.deployments.iter().map(|deployment| deployment.as_str()).collect(),
         score: kept.score,
         figures: kept.figures.as_deref().map(baseline),
     }

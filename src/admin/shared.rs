@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
+use crate::admin::alert_metrics::CountAlerts;
 use crate::admin::health::{self, Dependencies, Later};
 use crate::admin::live::Live;
 use crate::admin::routes::RoutesJson;
@@ -16,13 +17,17 @@ use crate::admin::view;
 use crate::clock::Clock;
 use crate::config::Secret;
 use crate::engine::health::{Point as HealthPoint, ProbeState};
-use crate::engine::release::RecordId;
+use crate::engine::record::Readiness;
+use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
 use crate::engine::window::Window;
 
 /// How long the agent may take to answer a command; then the caller is told so, and the command may still be carried
 /// out.
 pub(super) const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a rollback, or a look at whether one is possible, may take to be answered: an intent waits for the disk and the
+/// platform is asked over the network. At the bound as above.
+pub(super) const LONG_REPLY_TIMEOUT: Duration = Duration::from_secs(25);
 /// How many live streams are open at once. One more is refused, so that streams never take the places of scrapes.
 pub(super) const STREAMS_MAX: usize = 32;
 
@@ -50,6 +55,42 @@ pub enum Command {
         /// Answered when it is in force.
         reply: Reply<()>,
     },
+    /// Lock deployments.
+    Lock {
+        /// Who asks.
+        by: String,
+        /// Why.
+        reason: String,
+        /// Until when; `None`: until unlocked.
+        until: Option<Time>,
+        /// Answered when it is in force and durable.
+        reply: Reply<()>,
+    },
+    /// Unlock deployments.
+    Unlock {
+        /// Who asks.
+        by: String,
+        /// Whether there was a lock. Answered when that is durable.
+        reply: Reply<bool>,
+    },
+    /// Put a release back because a person says so.
+    RollBack {
+        /// Who asks.
+        by: String,
+        /// Why.
+        reason: String,
+        /// A release, or a deployment of the platform's; `None`: the last release that was known good.
+        to: Option<String>,
+        /// The decision's record as JSON, when the order was given or the decision was to hold.
+        reply: Reply<serde_json::Value>,
+    },
+    /// Say what [`Command::RollBack`] would do, and do nothing.
+    Rehearse {
+        /// As there.
+        to: Option<String>,
+        /// What would happen.
+        reply: Reply<Rehearsal>,
+    },
     /// Read records, newest first.
     Records {
         /// How many at most.
@@ -68,6 +109,17 @@ pub enum Command {
     },
 }
 
+/// What a rollback by hand would do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rehearsal {
+    /// The release that would be rolled back.
+    pub from: Release,
+    /// The release that would be put back; `None`: there is none.
+    pub to: Option<Release>,
+    /// What the platform says; `None`: it has no means to tell.
+    pub readiness: Option<Readiness>,
+}
+
 /// Shared by the agent, which publishes, and everything that renders.
 pub struct Shared {
     pub(super) clock: Clock,
@@ -81,6 +133,8 @@ pub struct Shared {
     published: ArcSwapOption<Published>,
     books: Mutex<Books>,
     changed: watch::Sender<u64>,
+    /// Who counts alerts; unset: nobody is told of any.
+    pub(super) alerts: OnceLock<CountAlerts>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -164,7 +218,13 @@ impl Shared {
             published: ArcSwapOption::empty(),
             books: Mutex::new(Books { totals: Totals::new(), series: Series::default(), in_flight: 0 }),
             changed: watch::Sender::new(0),
+            alerts: OnceLock::new(),
         }
+    }
+
+    /// From now on metrics tell what came of alerts; a second word changes nothing.
+    pub fn count_alerts(&self, count: CountAlerts) {
+        let _ = self.alerts.set(count);
     }
 
     /// A second was sealed: adds it to the totals and the series, and shows `live` from now on.
@@ -236,6 +296,15 @@ impl Shared {
 
     /// Sends the command that `make` builds around its reply, and waits for the answer.
     pub(super) async fn ask<T>(&self, make: impl FnOnce(Reply<T>) -> Command) -> Result<T, NoAnswer> {
+        self.ask_within(REPLY_TIMEOUT, make).await
+    }
+
+    /// The same for what may take longer.
+    pub(super) async fn ask_within<T>(
+        &self,
+        limit: Duration,
+        make: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, NoAnswer> {
         let (reply, answer) = oneshot::channel();
         self.commands.try_send(make(reply)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => {
@@ -243,12 +312,12 @@ impl Shared {
             }
             mpsc::error::TrySendError::Closed(_) => NoAnswer::Busy("the agent is shutting down"),
         })?;
-        match tokio::time::timeout(REPLY_TIMEOUT, answer).await {
+        match tokio::time::timeout(limit, answer).await {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(why))) => Err(NoAnswer::Refused(why)),
             Ok(Err(_)) => Err(NoAnswer::Busy("the agent ended before it answered")),
             Err(_) => Err(NoAnswer::Busy(
-                "the agent did not answer within 5 s; look at the snapshot before trying again",
+                "the agent did not answer in time; look at the snapshot and the records before trying again",
             )),
         }
     }

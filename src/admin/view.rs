@@ -3,11 +3,10 @@
 //! Times are RFC 3339 text in UTC with milliseconds, durations are seconds, latencies are microseconds, shares run
 //! from 0 to 1; the name's ending says which.
 
-use std::time::{Duration, SystemTime};
-
 use serde::Serialize;
 
 use crate::admin::host::HostJson;
+use crate::admin::peers::PeersView;
 use crate::admin::probes::ProbeJson;
 use crate::admin::shared::Published;
 use crate::admin::streams::{self, StreamJson};
@@ -16,7 +15,7 @@ use crate::admin::words;
 use crate::engine::baseline::BaselineSummary;
 use crate::engine::diagnosis::{Diagnosis, Ground};
 use crate::engine::policy::Policy;
-use crate::engine::record::{Pause, Progress};
+use crate::engine::record::{Lock, Pause, Progress, Readiness};
 use crate::engine::snapshot::{DecisionView, Snapshot, WatchView};
 use crate::engine::time::Time;
 use crate::engine::verdict::{Breach, Verdict};
@@ -50,6 +49,10 @@ pub(super) struct SnapshotJson<'a> {
     own: BaselineJson<'a>,
     watch: Option<WatchJson>,
     pause: Option<PauseJson<'a>>,
+    /// The lock on deployments; `null`: there is none.
+    lock: Option<PauseJson<'a>>,
+    /// Whether a rollback would be possible; `null` where nobody has looked, or the platform cannot tell.
+    readiness: Option<ReadinessJson<'a>>,
     cooldown_until: Option<String>,
     last_decision: Option<DecisionJson<'a>>,
     target: Option<&'a str>,
@@ -161,12 +164,22 @@ struct WatchJson {
     passed: bool,
 }
 
+/// A pause, or a lock.
 #[derive(Debug, Serialize)]
-struct PauseJson<'a> {
+pub(super) struct PauseJson<'a> {
     by: &'a str,
     reason: &'a str,
     since: String,
     until: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReadinessJson<'a> {
+    ready: bool,
+    faults: &'a [String],
+    warnings: &'a [String],
+    /// What would be put back, in the platform's words.
+    target: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -258,7 +271,7 @@ pub(super) fn snapshot(published: &Published) -> SnapshotJson<'_> {
         standing: engine.standing.label(),
         mode: engine.mode.label(),
         platform: live.platform,
-        verdict: verdict(engine),
+        verdict: verdict(engine, live.peers.as_ref()),
         diagnosis: engine.diagnosis.as_ref().map(|d| diagnosis(d, &engine.policy)),
         score: engine.score,
         outlook: outlook(engine),
@@ -271,6 +284,8 @@ pub(super) fn snapshot(published: &Published) -> SnapshotJson<'_> {
         own: baseline(&engine.own),
         watch: engine.watch.as_ref().map(|w| watch(w, &engine.policy)),
         pause: engine.pause.as_ref().map(pause),
+        lock: engine.lock.as_ref().map(lock),
+        readiness: engine.readiness.as_ref().map(readiness),
         cooldown_until: engine.cooldown_until.map(rfc3339),
         last_decision: engine.last_decision.as_ref().map(decision),
         target: engine.target.as_ref().map(|t| t.as_str()),
@@ -301,11 +316,10 @@ pub(super) fn snapshot(published: &Published) -> SnapshotJson<'_> {
 
 /// RFC 3339 in UTC with milliseconds.
 pub(super) fn rfc3339(at: Time) -> String {
-    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at.as_millis());
-    humantime::format_rfc3339_millis(at).to_string()
+    at.to_rfc3339_millis()
 }
 
-fn verdict(engine: &Snapshot) -> VerdictJson<'_> {
+fn verdict<'a>(engine: &'a Snapshot, peers: Option<&PeersView>) -> VerdictJson<'a> {
     let (breach, since) = match &engine.verdict {
         Verdict::Degraded { breach, since } => (Some(breach), Some(*since)),
         Verdict::NotJudgeable(_) | Verdict::Undecided(_) | Verdict::Healthy => (None, None),
@@ -324,7 +338,7 @@ fn verdict(engine: &Snapshot) -> VerdictJson<'_> {
         route,
         since: since.map(rfc3339),
         why: words::why(engine),
-        next: words::next(engine),
+        next: words::next(engine, peers.map(|peers| &peers.fleet.roster)),
         changes: words::changes(engine),
     }
 }
@@ -408,6 +422,19 @@ fn watch(w: &WatchView, policy: &Policy) -> WatchJson {
 
 fn pause(p: &Pause) -> PauseJson<'_> {
     PauseJson { by: &p.by, reason: &p.reason, since: rfc3339(p.since), until: p.until.map(rfc3339) }
+}
+
+pub(super) fn lock(l: &Lock) -> PauseJson<'_> {
+    PauseJson { by: &l.by, reason: &l.reason, since: rfc3339(l.since), until: l.until.map(rfc3339) }
+}
+
+fn readiness(r: &Readiness) -> ReadinessJson<'_> {
+    ReadinessJson {
+        ready: r.is_ready(),
+        faults: &r.faults,
+        warnings: &r.warnings,
+        target: r.target.as_deref(),
+    }
 }
 
 fn decision(d: &DecisionView) -> DecisionJson<'_> {

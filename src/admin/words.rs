@@ -6,6 +6,7 @@ mod whose;
 
 use crate::admin::streams::progress;
 use crate::admin::words::figures::{duration, percent, thousands};
+use crate::engine::ballot::Roster;
 use crate::engine::diagnosis::Diagnosis;
 use crate::engine::policy::{Mode, Policy};
 use crate::engine::record::Progress;
@@ -128,7 +129,7 @@ fn catastrophe(arm: Arm, policy: &Policy) -> String {
 }
 
 /// What the agent does, or would do if the release were found degraded.
-pub(super) fn next(engine: &Snapshot) -> String {
+pub(super) fn next(engine: &Snapshot, roster: Option<&Roster>) -> String {
     let degraded = matches!(engine.verdict, Verdict::Degraded { .. });
     if let (true, Some(decision)) = (degraded, &engine.last_decision) {
         return decided(decision);
@@ -154,6 +155,10 @@ pub(super) fn next(engine: &Snapshot) -> String {
             format!("{then}: recorded only (mode observe). The release to put back would be {target}.")
         }
         Mode::Recommend => format!("{then}: a rollback to {target} is recommended; a person acts."),
+        Mode::Enforce if roster.is_some() => {
+            let (needed, votes) = roster.map_or((1, 1), |roster| (roster.needed(), roster.votes()));
+            format!("{then}: the agents vote on a rollback to {target}; {needed} of {votes} have to agree.")
+        }
         Mode::Enforce if engine.policy.replicas > 1 => {
             format!(
                 "{then}: a rollback to {target} is recommended; one agent of several replicas does not act alone."
@@ -238,7 +243,7 @@ mod tests {
     fn check(change: impl FnOnce(&mut Snapshot), want_why: &str, want_next: &str) {
         let mut engine = fixture::live().engine;
         change(&mut engine);
-        assert_eq!((why(&engine).as_str(), next(&engine).as_str()), (want_why, want_next));
+        assert_eq!((why(&engine).as_str(), next(&engine, None).as_str()), (want_why, want_next));
     }
 
     #[test]
@@ -284,7 +289,7 @@ mod tests {
         let next_of = |change: fn(&mut Snapshot)| {
             let mut engine = fixture::live().engine;
             change(&mut engine);
-            next(&engine)
+            next(&engine, None)
         };
         assert!(next_of(|e| e.pause = fixture::paused().engine.pause).contains("ana paused acting"));
         assert!(next_of(|e| e.target = None).contains("no other release is known good"));
@@ -301,7 +306,7 @@ mod tests {
             engine.verdict = Verdict::Degraded { breach: Breach::Errors, since: engine.at };
             engine.diagnosis = Some(diagnosis);
             engine.at = fixture::START + Duration::from_secs(age_s);
-            next(&engine)
+            next(&engine, None)
         };
         let dependency = |hold_ended| Diagnosis::Dependency {
             probe: "postgres".into(),

@@ -13,27 +13,34 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::admin::{self, AppView, Command, ServiceView};
+use crate::agent::decider::Decider;
+use crate::agent::fleet::{self, BEAT, Fleet};
+use crate::agent::readiness::{LOOK_AHEAD_EVERY, LOOK_AHEAD_FIRST, SURVIVORS_EVERY};
 use crate::agent::sampling::Sampling;
+use crate::agent::schemas::Schemas;
+use crate::agent::told::log_record;
 use crate::clock::Clock;
-use crate::engine::diagnosis::Diagnosis;
 use crate::engine::health::HealthChange;
-use crate::engine::record::{Decision, Exit, Happening, Order, Pause, Progress, Record};
-use crate::engine::release::RecordId;
-use crate::engine::snapshot::Snapshot;
+use crate::engine::peer::PeerEvent;
+use crate::engine::record::{Acted, Exit, Order, Pause, Record};
+use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
 use crate::engine::window::Window;
-use crate::engine::{Effect, Engine, Input};
-use crate::platform::Platform;
+use crate::engine::{Effect, Input};
+use crate::platform::{Journal, Platform};
 use crate::prober::Prober;
 use crate::recorder::Recorder;
 use crate::store::{ReadError, Store, Write};
 
-/// Facts from tasks that wait for the loop. Each task sends one and ends, and there are two kinds; it never fills.
-const INPUTS_MAX: usize = 16;
+/// Facts from tasks that wait for the loop. A task sends one and ends, and there are few kinds; an order tells its steps
+/// as well, and one that finds no place is left out.
+const INPUTS_MAX: usize = 32;
 /// How often windows are sealed.
 const SEAL_EVERY: Duration = Duration::from_secs(1);
 /// A seal that comes so much too late says that the agent itself was stalled.
 const STALL_US: u64 = 500_000;
+/// Who has met nobody after this time waits for nobody's memory.
+const ALONE_AFTER: Duration = Duration::from_secs(2);
 /// How long an intent or a pause may take to become durable; then an intent counts as lost.
 pub(super) const RECORD_TIMEOUT: Duration = Duration::from_secs(4);
 /// How often a pause that could not be written down is tried again.
@@ -55,24 +62,6 @@ pub(super) enum News {
     End { grace: Duration },
 }
 
-/// What decides. The engine does; it is a trait so that a test can have one that fails.
-pub(super) trait Decider: Send + Sync {
-    /// See [`Engine::step`].
-    fn step(&mut self, now: Time, input: Input) -> Vec<Effect>;
-    /// See [`Engine::snapshot`].
-    fn snapshot(&self, now: Time) -> Snapshot;
-}
-
-impl Decider for Engine {
-    fn step(&mut self, now: Time, input: Input) -> Vec<Effect> {
-        Self::step(self, now, input)
-    }
-
-    fn snapshot(&self, now: Time) -> Snapshot {
-        Self::snapshot(self, now)
-    }
-}
-
 /// What a control plane is made of.
 pub(super) struct Setup {
     pub(super) clock: Clock,
@@ -91,6 +80,12 @@ pub(super) struct Setup {
     pub(super) prober: Prober,
     /// and how their health changes.
     pub(super) health: mpsc::Receiver<HealthChange>,
+    /// The agents of other replicas.
+    pub(super) fleet: Option<Fleet>,
+    /// How long the health path waits for what they remember.
+    pub(super) handover: Duration,
+    /// The running release.
+    pub(super) release: Release,
     pub(super) news: mpsc::Receiver<News>,
     pub(super) commands: mpsc::Receiver<Command>,
 }
@@ -98,14 +93,20 @@ pub(super) struct Setup {
 /// The control plane: a task of its own.
 pub(super) struct Control {
     pub(super) set: Setup,
-    inputs_in: mpsc::Sender<Input>,
+    pub(super) inputs_in: mpsc::Sender<Input>,
     inputs: mpsc::Receiver<Input>,
-    draining: bool,
+    pub(super) draining: bool,
     /// A question to the platform is under way: at most one is.
     asking: bool,
     /// An order to the platform is under way.
     ordering: bool,
+    /// For so many turns of looking, a watcher has met nobody of what it watches.
+    pub(super) lonely: u32,
     sealed_us: u64,
+    /// Until then at most the health path waits for what peers remember.
+    pub(super) inherits_until: Option<Time>,
+    /// What was said of databases' schemas.
+    pub(super) schemas: Schemas,
     /// Writes the pause down, where that failed at once.
     pause_keeper: Option<JoinHandle<()>>,
 }
@@ -114,14 +115,18 @@ impl Control {
     pub(super) fn new(set: Setup) -> Self {
         let (inputs_in, inputs) = mpsc::channel(INPUTS_MAX);
         let sealed_us = set.clock.micros();
+        let inherits_until = set.fleet.is_some().then(|| set.started + set.handover);
         Self {
+            inherits_until,
             set,
             inputs_in,
             inputs,
             draining: false,
             asking: false,
             ordering: false,
+            lonely: 0,
             sealed_us,
+            schemas: Schemas::default(),
             pause_keeper: None,
         }
     }
@@ -133,6 +138,14 @@ impl Control {
         let mut seal = tokio::time::interval(SEAL_EVERY);
         seal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         seal.tick().await;
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = tokio::time::interval(LOOK_AHEAD_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        look.reset_after(LOOK_AHEAD_FIRST);
+        let mut survivors = tokio::time::interval(SURVIVORS_EVERY);
+        survivors.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        survivors.tick().await;
         self.perform(effects).await;
         self.set.shared.update(self.live(self.set.clock.now()));
         loop {
@@ -141,14 +154,21 @@ impl Control {
                 news = self.set.news.recv() => match news {
                     Some(News::BecameReady) => self.step(Input::BecameReady).await,
                     Some(News::Exited(exit)) => self.exited(exit).await,
-                    Some(News::Draining) => self.draining = true,
+                    Some(News::Draining) => {
+                        self.draining = true;
+                        self.leave().await;
+                    }
                     Some(News::End { grace }) => return self.end(grace).await,
                     None => return,
                 },
                 _ = seal.tick() => self.seal().await,
+                _ = look.tick() => self.look_ahead(),
+                _ = survivors.tick() => self.look_for_survivors(),
+                _ = beat.tick(), if self.set.fleet.is_some() => self.tell_engine(PeerEvent::Beat).await,
                 Some(input) = self.inputs.recv() => self.heard(input).await,
                 Some(change) = self.set.health.recv() => self.step(Input::HealthChanged(change)).await,
                 Some(command) = self.set.commands.recv() => self.obey(command).await,
+                next = fleet::next(&mut self.set.fleet) => self.of_peers(next).await,
             }
         }
     }
@@ -183,6 +203,9 @@ impl Control {
         }
         let late = self.set.clock.micros().saturating_sub(self.sealed_us + SEAL_EVERY.as_micros() as u64);
         self.set.sampling.was_late(late);
+        if self.set.clock.now().since(self.set.started) >= ALONE_AFTER && !self.has_met() {
+            self.inherits_until = None;
+        }
         if late > STALL_US {
             warn!(late_us = late, "the agent was stalled, so this window is no evidence");
         }
@@ -199,6 +222,7 @@ impl Control {
         }
         let effects = self.set.engine.step(window.to, Input::Sealed(window.clone()));
         self.perform(effects).await;
+        self.tell_schemas().await;
         self.set.shared.publish(self.live(window.to), &window);
     }
 
@@ -214,6 +238,8 @@ impl Control {
     }
 
     async fn heard(&mut self, input: Input) {
+        // How old a lease is counts when the platform answers.
+        self.tell_engine(PeerEvent::Beat).await;
         match &input {
             Input::PlatformAnswered { .. } => self.asking = false,
             Input::Acted { .. } => self.ordering = false,
@@ -223,13 +249,23 @@ impl Control {
             | Input::HealthChanged(_)
             | Input::Paused(_)
             | Input::Resumed { .. }
-            | Input::RecordLost { .. } => {}
+            | Input::RecordLost { .. }
+            | Input::Peer(_)
+            | Input::Inherited(_)
+            | Input::Following { .. }
+            | Input::Stepped { .. }
+            | Input::Locked(_)
+            | Input::Unlocked { .. }
+            | Input::RollBackAsked { .. }
+            | Input::Readiness(_)
+            | Input::SchemaSeen { .. }
+            | Input::PlatformSaw(_) => {}
         }
         self.step(input).await;
     }
 
     /// One fact, and all that follows from it.
-    async fn step(&mut self, input: Input) {
+    pub(super) async fn step(&mut self, input: Input) {
         let now = self.set.clock.now();
         let effects = self.set.engine.step(now, input);
         self.perform(effects).await;
@@ -238,7 +274,7 @@ impl Control {
 
     /// Carries out effects in order. Nothing here waits for the disk but an intent, which must be durable before its order
     /// is given, and a pause, which a person must be able to rely on; all else is queued in the same order.
-    async fn perform(&mut self, effects: Vec<Effect>) {
+    pub(super) async fn perform(&mut self, effects: Vec<Effect>) {
         let mut effects = effects.into_iter().peekable();
         while let Some(effect) = effects.next() {
             match effect {
@@ -253,6 +289,10 @@ impl Control {
                 Effect::KeepBaseline(baseline) => self.queue(Write::Baseline(baseline)),
                 Effect::KeepRelease(release) => self.queue(Write::Release(release)),
                 Effect::KeepPause(pause) => self.keep_pause(pause).await,
+                effect @ (Effect::Tell { .. } | Effect::Introduce(_) | Effect::AskMemory(_)) => {
+                    self.tell_peers(effect);
+                }
+                Effect::Follow(hello) => self.follow(hello),
                 Effect::SetSlowMark(mark) => self.set.recorder.set_slow_mark(mark),
             }
         }
@@ -265,8 +305,11 @@ impl Control {
         let app = Arc::clone(&self.set.app);
         let is_leaving = || app.load().phase == admin::Phase::Draining;
         let may_act = self.set.store.status().durable && !self.draining && !is_leaving();
-        if may_act && self.keep(Write::Record(record.clone())).await && !is_leaving() {
+        let write = Write::Record(record.clone());
+        if may_act && self.keep(write.clone()).await && !is_leaving() {
             log_record(&record);
+            // Before the order: if this agent dies with it, others know that there may have been one.
+            self.share_first(&write).await;
             self.roll_back(order);
         } else {
             self.record_lost(record.id);
@@ -284,14 +327,17 @@ impl Control {
         }
     }
 
-    fn note(&self, record: Record) {
+    fn note(&mut self, record: Record) {
         log_record(&record);
         self.queue(Write::Record(record));
     }
 
     /// What is dropped at a full queue is counted by the store and shown.
-    fn queue(&self, write: Write) {
-        self.set.store.try_write(write);
+    fn queue(&mut self, write: Write) {
+        // What peers are told is read from the store, so it is written first.
+        if self.set.store.try_write(write.clone()) {
+            self.share_write(&write);
+        }
     }
 
     /// Waits until the pause is durable; where that takes too long it is tried until it is, or until the next one.
@@ -299,12 +345,13 @@ impl Control {
         if let Some(keeper) = self.pause_keeper.take() {
             keeper.abort();
         }
-        if self.keep(Write::Pause(pause.clone())).await {
-            return;
+        let write = Write::Pause { pause, at: self.set.clock.now() };
+        if self.keep(write.clone()).await {
+            return self.share_write(&write);
         }
         let store = self.set.store.clone();
         self.pause_keeper = Some(tokio::spawn(async move {
-            while store.write(Write::Pause(pause.clone())).await.is_err() {
+            while store.write(write.clone()).await.is_err() {
                 tokio::time::sleep(PAUSE_RETRY).await;
             }
         }));
@@ -326,11 +373,25 @@ impl Control {
     }
 
     fn roll_back(&mut self, order: Order) {
+        if order.not_after.is_some_and(|end| self.set.clock.uptime() > end) {
+            let reason =
+                "the lease was over before the order could be given, so another agent may act".to_owned();
+            let input = Input::Acted { record: order.record, acted: Acted::Refused { reason } };
+            let inputs = self.inputs_in.clone();
+            tokio::spawn(async move { inputs.send(input).await });
+            return;
+        }
         info!(record = %order.record, from = %order.from, to = %order.to, platform = self.set.platform.kind(), "rollback ordered");
         self.ordering = true;
         let (platform, inputs) = (Arc::clone(&self.set.platform), self.inputs_in.clone());
+        let known = self.set.engine.known();
+        let (steps, record) = (inputs.clone(), order.record.clone());
+        let journal = Journal::new(move |step, outcome| {
+            // A step that finds no place is left out: the record says that the act went on.
+            let _ = steps.try_send(Input::Stepped { record: record.clone(), step, outcome });
+        });
         tokio::spawn(async move {
-            let acted = platform.roll_back(&order).await;
+            let acted = platform.roll_back(&order, &known, &journal).await;
             // The loop has ended when nobody listens; the next agent asks the platform.
             let _ = inputs.send(Input::Acted { record: order.record, acted }).await;
         });
@@ -341,8 +402,9 @@ impl Control {
             return;
         }
         let (platform, inputs) = (Arc::clone(&self.set.platform), self.inputs_in.clone());
+        let known = self.set.engine.known();
         tokio::spawn(async move {
-            let live = platform.current().await;
+            let live = platform.current(&known).await;
             let _ = inputs.send(Input::PlatformAnswered { record, live }).await;
         });
     }
@@ -350,14 +412,22 @@ impl Control {
     async fn obey(&mut self, command: Command) {
         match command {
             Command::Pause { by, reason, until, reply } => {
+                self.spoken();
                 let since = self.set.clock.now();
                 self.step(Input::Paused(Pause { by, reason, since, until })).await;
                 let _ = reply.send(self.durably());
             }
             Command::Resume { by, reply } => {
+                self.spoken();
                 self.step(Input::Resumed { by }).await;
                 let _ = reply.send(self.durably());
             }
+            Command::Lock { by, reason, until, reply } => self.lock(by, reason, until, reply).await,
+            Command::Unlock { by, reply } => self.unlock(by, reply).await,
+            Command::RollBack { by, reason, to, reply } => {
+                self.roll_back_by_hand(by, reason, to, reply).await
+            }
+            Command::Rehearse { to, reply } => self.rehearse(to, reply),
             Command::Records { limit, before, reply } => {
                 let store = self.set.store.clone();
                 answer(reply, async move { store.records(limit, before).await });
@@ -395,41 +465,4 @@ fn answer<T: Send + 'static>(
             read = read => drop(reply.send(read.map_err(|error| error.to_string()))),
         }
     });
-}
-
-/// One line a happening, for whoever reads logs rather than records.
-fn log_record(record: &Record) {
-    let (id, release) = (&record.id, &record.release);
-    match &record.what {
-        Happening::VerdictChanged { from, to, .. } => {
-            info!(record = %id, %release, from = from.label(), to = to.label(), "verdict changed");
-        }
-        Happening::Diagnosed(diagnosis) => {
-            let diagnosis = diagnosis.as_ref().map_or("none", Diagnosis::label);
-            info!(record = %id, %release, diagnosis, "diagnosis changed");
-        }
-        Happening::WatchPassed { requests, by } => {
-            info!(record = %id, %release, requests, by = by.label(), "watch passed, the release is known good");
-        }
-        Happening::Decided(decided) => log_decision(id, record, decided),
-        Happening::Paused(pause) => {
-            info!(record = %id, by = %pause.by, reason = %pause.reason, "acting paused")
-        }
-        Happening::Resumed { by } => info!(record = %id, %by, "acting resumed"),
-        // Whoever saw these happen has said so: the app's life, the prober.
-        Happening::Started { .. } | Happening::Ready | Happening::Exited(_) | Happening::HealthChanged(_) => {
-        }
-    }
-}
-
-fn log_decision(id: &RecordId, record: &Record, decided: &crate::engine::record::Decided) {
-    let target = decided.target.as_ref().map(ToString::to_string).unwrap_or_default();
-    let (decision, progress) = (decided.decision.label(), decided.progress.label());
-    let needs_a_person = matches!(decided.progress, Progress::Failed { .. } | Progress::Interrupted { .. })
-        || decided.decision == Decision::Hold;
-    if needs_a_person {
-        error!(record = %id, release = %record.release, %target, decision, progress, "decision needs a person");
-    } else {
-        warn!(record = %id, release = %record.release, %target, decision, progress, "decision made");
-    }
 }

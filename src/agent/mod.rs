@@ -10,17 +10,25 @@
 //! on by the last plan; if it fails, they go on too, signals are obeyed and the app's code is passed on, but nothing is
 //! judged or ordered until the next start.
 
+mod alerts;
+mod by_hand;
 mod control;
+mod decider;
 mod dependencies;
+mod fleet;
 mod identity;
 mod life;
 mod live;
+mod readiness;
 mod restart;
 mod sampling;
+mod schemas;
 mod shutdown;
 mod start;
 #[cfg(test)]
 mod tests;
+mod told;
+mod watch;
 
 use std::ffi::OsString;
 
@@ -29,6 +37,7 @@ use crate::config::Loaded;
 use crate::supervisor::SpawnError;
 
 pub use crate::agent::identity::fingerprint;
+pub use crate::agent::watch::watch;
 
 /// The control socket's name in the data directory.
 pub const SOCKET_FILE: &str = "outrigger.sock";
@@ -79,6 +88,9 @@ pub enum Error {
     /// Signals could not be received.
     #[error("receive signals")]
     Signals(#[source] std::io::Error),
+    /// A watcher without a key has nobody to watch.
+    #[error("watch without a key: set OUTRIGGER_PEER_KEY to the key that the replicas have")]
+    NoPeerKey,
     /// No free port for the app.
     #[error("find a free port for the app")]
     FreePort(#[source] std::io::Error),
@@ -90,7 +102,12 @@ impl Error {
         match self {
             Self::Bind { option, .. } => Some(option),
             Self::Store(_) => Some("store.dir"),
-            Self::DataPath(_) | Self::Spawn(_) | Self::Wait(_) | Self::Signals(_) | Self::FreePort(_) => None,
+            Self::DataPath(_)
+            | Self::Spawn(_)
+            | Self::Wait(_)
+            | Self::Signals(_)
+            | Self::FreePort(_)
+            | Self::NoPeerKey => None,
         }
     }
 
@@ -99,6 +116,7 @@ impl Error {
         match self {
             Self::Spawn(error) => u8::try_from(error.exit_code()).unwrap_or(1),
             Self::Store(error) if error.is_misconfigured() => 64,
+            Self::NoPeerKey => 64,
             Self::Store(_)
             | Self::Bind { .. }
             | Self::DataPath(_)

@@ -15,7 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::admin::{self, AppView, ServiceView};
-use crate::agent::control::{Control, Decider, NEWS_MAX, Setup};
+use crate::agent::alerts;
+use crate::agent::control::{Control, NEWS_MAX, Setup};
+use crate::agent::decider::Decider;
+use crate::agent::fleet::{self, Fleet, Joining};
 use crate::agent::life::{Agent, AppPhase, text};
 use crate::agent::restart::Restarts;
 use crate::agent::sampling::Sampling;
@@ -23,6 +26,7 @@ use crate::agent::{Error, Job, SOCKET_FILE, dependencies, fingerprint};
 use crate::clock::Clock;
 use crate::config::{Address, Config, Loaded, Origin, Setting};
 use crate::engine::memory::Memory;
+use crate::engine::peer::{Deployment, Role};
 use crate::engine::policy::Policy;
 use crate::engine::release::Release;
 use crate::engine::route::Routes;
@@ -57,25 +61,24 @@ pub(super) async fn start(job: Job) -> Result<Agent, Error> {
 
 pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Error> {
     let Job { loaded: Loaded { config, mut warnings, origins }, command, env, clock, control: runtime } = job;
-    let now = clock.now();
-    let boot = fastrand::u16(..);
+    let (now, boot) = (clock.now(), fastrand::u16(..));
     let signals = Signals::listen().map_err(Error::Signals)?;
     let (public, admin_listener) = bind_all(&config)?;
     let (store, memory) = remember(open_store(&config, &mut warnings)?, &config, &mut warnings).await?;
     let release = release(&config, &origins, &command, &env, boot, &mut warnings);
-    let (engine, effects) =
-        make(now, Identity { release: release.clone(), boot }, config.policy.clone(), memory);
+    let joining = fleet::join(&config, &release, Role::Replica, now, fastrand::u64(1..), &mut warnings)?;
+    let (engine, effects) = decider(make, now, (release.clone(), boot), &config, memory, joining.as_ref());
     let recorder = recorder(&config, now);
     let (port, upstream, target) = upstream(&config)?;
     let plan = first_plan(&upstream, &config);
-    let shutdown = CancellationToken::new();
-    let supervisor = Supervisor::start();
+    let (shutdown, supervisor) = (CancellationToken::new(), Supervisor::start());
     let (prober, health) = dependencies::start(&config, clock, &runtime, &supervisor, &shutdown);
     let (shared, commands) = shared(&config, clock, &prober);
+    let fleet = start_fleet(joining, &effects, &config, &store, clock, &runtime, &shutdown)?;
+    alerts::start(&config, fleet.as_ref(), (&store, &shared), clock, &runtime, &shutdown);
     let data_path = start_data_path(&config, public, &plan, &recorder, clock, &shared)?;
     let admin_address = open_doors(&runtime, admin_listener, &config, &store, &shared, &shutdown)?;
     announce(&config, &warnings, &data_path, admin_address, release.as_str());
-
     let (news_in, news) = mpsc::channel(NEWS_MAX);
     let view = first_view(&upstream, !command.is_empty(), now);
     let control = Control::new(Setup {
@@ -92,11 +95,13 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
         sampling: sampling(clock, &config, &supervisor),
         prober,
         health,
+        fleet,
+        handover: config.peers.handover,
+        release: release.clone(),
         news,
         commands,
     });
-    shared.update(control.live(now));
-    let mut agent = Agent {
+    let agent = Agent {
         clock,
         phase: AppPhase::Starting,
         phase_since: now,
@@ -122,18 +127,69 @@ pub(super) async fn start_with(job: Job, make: MakeDecider) -> Result<Agent, Err
         control: None,
         config,
     };
-    // Before anything is written: a slow disk must not keep it waiting.
+    set_off(agent, control, effects, &runtime)
+}
+
+/// Starts the app, and only then the control plane, which writes: a slow disk must not keep the app waiting.
+fn set_off(
+    mut agent: Agent,
+    control: Control,
+    effects: Vec<Effect>,
+    runtime: &Handle,
+) -> Result<Agent, Error> {
+    agent.shared.update(control.live(agent.phase_since));
     agent.start_app().map_err(Error::Spawn)?;
     agent.control = Some(runtime.spawn(control.run(effects)));
     Ok(agent)
 }
 
-fn sampling(clock: Clock, config: &Config, supervisor: &Supervisor) -> Sampling {
+/// What decides, as one of several if there are others.
+fn decider(
+    make: MakeDecider,
+    now: Time,
+    (release, boot): (Release, u16),
+    config: &Config,
+    memory: Memory,
+    joining: Option<&Joining>,
+) -> (Box<dyn Decider>, Vec<Effect>) {
+    let (mut engine, mut effects) = make(now, Identity { release, boot }, config.policy.clone(), memory);
+    if let Some(joining) = joining {
+        effects.extend(engine.join(now, joining.setup.clone()));
+    }
+    if let Some(deployment) = config.service.deployment.as_deref().and_then(Deployment::new) {
+        effects.extend(engine.deployed_as(deployment));
+    }
+    (engine, effects)
+}
+
+/// Begins to look for peers, with what the engine says of this agent at first.
+pub(super) fn start_fleet(
+    joining: Option<Joining>,
+    effects: &[Effect],
+    config: &Config,
+    store: &Store,
+    clock: Clock,
+    runtime: &Handle,
+    shutdown: &CancellationToken,
+) -> Result<Option<Fleet>, Error> {
+    let introduced = |effect: &Effect| {
+        if let Effect::Introduce(hello) = effect { Some(hello.as_ref().clone()) } else { None }
+    };
+    let hello = effects.iter().find_map(introduced);
+    match (joining, hello) {
+        (Some(joining), Some(hello)) => {
+            joining.start(config, hello, store.clone(), clock, runtime, shutdown).map(Some)
+        }
+        (_, None) | (None, _) => Ok(None),
+    }
+}
+
+pub(super) fn sampling(clock: Clock, config: &Config, supervisor: &Supervisor) -> Sampling {
     Sampling::new(clock, Usage::new(supervisor.own_children()), Host::new(config.store.dir.clone()))
 }
 
 /// Where the agent and whoever looks at it meet, and what people ask of the agent there.
-fn shared(
+pub(super) fn shared(
     config: &Config,
     clock: Clock,
     prober: &Prober,
@@ -187,7 +243,7 @@ fn first_view(upstream: &Upstream, supervised: bool, now: Time) -> Arc<ArcSwap<A
     }))
 }
 
-fn service(config: &Config, boot: u16) -> ServiceView {
+pub(super) fn service(config: &Config, boot: u16) -> ServiceView {
     ServiceView {
         name: config.service.name.clone(),
         environment: config.service.environment.clone(),
@@ -225,7 +281,7 @@ fn bind_all(config: &Config) -> Result<(TcpListener, Option<TcpListener>), Error
     Ok((public, admin))
 }
 
-fn bind(option: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+pub(super) fn bind(option: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
     let bound = || {
         let socket = if address.is_ipv4() {
             tokio::net::TcpSocket::new_v4()
@@ -241,7 +297,7 @@ fn bind(option: &'static str, address: SocketAddr) -> Result<TcpListener, Error>
 
 /// Opens the store. When the agent itself is in trouble the app is served all the same: with a damaged database, or a
 /// default directory that cannot be written, what is learnt is kept in memory, and nothing is acted on.
-fn open_store(config: &Config, warnings: &mut Vec<String>) -> Result<Store, Error> {
+pub(super) fn open_store(config: &Config, warnings: &mut Vec<String>) -> Result<Store, Error> {
     let error = match store::open(&config.store) {
         Ok(store) => return Ok(store),
         Err(error) => error,
@@ -259,7 +315,7 @@ fn open_store(config: &Config, warnings: &mut Vec<String>) -> Result<Store, Erro
 
 /// What an earlier agent left. Where it cannot be read, or not in time, the app is served all the same, as with a damaged
 /// database.
-async fn remember(
+pub(super) async fn remember(
     store: Store,
     config: &Config,
     warnings: &mut Vec<String>,
@@ -318,7 +374,7 @@ fn local_pages(shared: Arc<admin::Shared>, health_path: Option<String>) -> Local
 }
 
 /// What people ask is answered by the control plane's runtime.
-fn open_doors(
+pub(super) fn open_doors(
     runtime: &Handle,
     listener: Option<TcpListener>,
     config: &Config,
@@ -378,7 +434,7 @@ fn bind_socket(path: &Path) -> std::io::Result<tokio::net::UnixListener> {
     Ok(listener)
 }
 
-fn build_platform(config: &Config, supervisor: &Supervisor) -> Arc<dyn platform::Platform> {
+pub(super) fn build_platform(config: &Config, supervisor: &Supervisor) -> Arc<dyn platform::Platform> {
     platform::build(&config.platform, adopt(supervisor))
 }
 

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
 use super::*;
-use crate::agent::control::Decider;
+use crate::agent::decider::Decider;
 use crate::agent::life::Agent;
 use crate::agent::start::{MakeDecider, start_with};
 use crate::config::{Flags, Sources, load};

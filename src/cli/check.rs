@@ -189,5 +189,9 @@ fn platform(platform: &Platform) -> String {
             format!("command: {}", roll_back.first().map_or("", String::as_str))
         }
         Platform::Local { address, .. } => format!("local: {address}"),
+        Platform::Railway(railway) => match &railway.token {
+            Some(_) => format!("railway: {}", railway.url.host_str().unwrap_or_default()),
+            None => "railway, without a token: asks nothing, puts nothing back".to_owned(),
+        },
     }
 }

@@ -43,6 +43,9 @@ pub struct DemoArgs {
     /// The seed of the demo's chance: arrivals, latencies, failures
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Agents of each release; several find each other, share what they see, and vote on who rolls back
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub replicas: u8,
     /// Whether the agent judges releases; with `off` nothing is rolled back
     #[arg(long, value_enum, default_value_t = Switch::On)]
     pub judge: Switch,
@@ -118,10 +121,9 @@ pub async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         rate: f64::from(args.rate),
         seed: args.seed,
         judging: args.judge == Switch::On,
+        replicas: usize::from(args.replicas),
     };
-    let mut options = StageOptions::new(vec![program.into_os_string()], dir.path.clone());
-    options.settings = plan.settings();
-    options.database = plan.database();
+    let options = plan.stage(StageOptions::new(vec![program.into_os_string()], dir.path.clone()));
     let stage = Stage::start(options, clock).await.context("open the stage")?;
     let (sender, mut events) = mpsc::channel(EVENTS_MAX);
     let mut show = Show::new(args.json, args.no_color.is_some_and(|value| !value.is_empty()));

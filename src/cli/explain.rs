@@ -4,10 +4,12 @@
 //! out or called unknown, and what is not known is shown by its name.
 
 mod decided;
-mod figures;
+pub(super) mod figures;
 mod live;
 mod state;
-mod table;
+pub(super) mod steps;
+pub(super) mod table;
+mod vote;
 mod words;
 
 #[cfg(test)]
@@ -53,6 +55,11 @@ pub fn history(records: &[Value]) -> String {
     rows.iter().map(line).collect()
 }
 
+/// A decision in a few words.
+pub(super) fn in_short(record: &Value) -> String {
+    decided::in_short(record)
+}
+
 /// What happened, in a few words.
 fn happening(record: &Value) -> String {
     match record.get("kind").and_then(Value::as_str) {
@@ -92,6 +99,10 @@ fn happening(record: &Value) -> String {
         }
         Some("resumed") => format!("{} resumed acting", text_or(record, "by", "someone")),
         Some("decided") => decided::in_short(record),
+        Some("locked") => steps::locked(record),
+        Some("unlocked") => format!("{} unlocked deployments", text_or(record, "by", "someone")),
+        Some("verified") => steps::verified(record),
+        Some("readied") => steps::readied(record),
         Some(other) => format!("{} (not known to this version)", figures::clean(other)),
         None => "(not a record)".to_owned(),
     }
@@ -123,6 +134,21 @@ fn afterwards(record: &Value) -> &'static str {
         }
         Some("paused") => {
             "Until then decisions are recorded and nothing is done; `outrigger resume` ends it sooner.\n"
+        }
+        Some("locked") => {
+            "`outrigger gate` and /api/gate say so to whoever deploys; `outrigger unlock` ends it. Nothing on the platform\n\
+             is locked: a push to a branch that deploys by itself still deploys.\n"
+        }
+        Some("unlocked") => "Whoever asks `outrigger gate` may deploy again.\n",
+        Some("verified") => match record.get("outcome").and_then(Value::as_str) {
+            Some("recovered") => "Repair what was rolled back, then `outrigger unlock` and deploy it.\n",
+            Some("no_change" | "worse") => {
+                "Act now: look beside the code, at dependencies, data and traffic. It is not rolled back any further.\n"
+            }
+            _ => "Look at the figures yourself: `outrigger status`.\n",
+        },
+        Some("readied") if record.get("ready").and_then(Value::as_bool) == Some(false) => {
+            "Lift what stands in the way before a rollback is needed; `outrigger doctor` says where.\n"
         }
         Some("diagnosed") => "A decision that rests on it is a record of its own; see `outrigger history`.\n",
         Some("exited") => "Crashes are counted; several within a short time are a verdict by themselves.\n",

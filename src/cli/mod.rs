@@ -1,19 +1,24 @@
 //! Arguments, log set-up, exit codes: what a person types and gets back.
 //!
-//! Exit codes are stable: 0 done, 1 failed, 64 wrong usage or configuration; `probe` has a code a state; `run` passes on the app's own code, 126 and
+//! Exit codes are stable: 0 done, 1 failed, 64 wrong usage or configuration, 75 not now (locked, or under way); `probe` has a code a state; `run` passes on the app's own code, 126 and
 //! 127 where it could not be started, and 128 + n where signal n ended it, as a shell would.
 
+mod alerts;
 mod backtest;
 mod check;
 pub mod demo;
 mod detectability;
+mod doctor;
 pub mod explain;
+pub mod gate;
 mod healthcheck;
 mod judge;
 mod logs;
 mod probe;
+mod quorum;
 pub mod read;
 mod replay;
+pub mod rollback;
 mod run;
 
 use std::process::ExitCode;
@@ -25,6 +30,8 @@ use clap::{Parser, Subcommand};
 pub(crate) const EXIT_USAGE: u8 = 64;
 /// A failed run.
 pub(crate) const EXIT_FAILED: u8 = 1;
+/// Not now: deployments are locked, or what was begun is still under way.
+pub(crate) const EXIT_TEMPORARY: u8 = 75;
 
 /// Runs beside a web service's replica: supervises the app, proxies and observes every request, judges each new release
 /// against the last good one, and rolls a bad one back.
@@ -39,10 +46,18 @@ struct Cli {
 enum Command {
     /// Run the app as a child, or stand before an upstream, and watch over it
     Run(run::RunArgs),
+    Watch(run::WatchArgs),
     /// See it work on this machine: deploy a good release, then a bad one, and watch it being rolled back
     Demo(demo::DemoArgs),
     /// The verdict now, and what it rests on
     Status(read::Status),
+    /// Whether enough agents could agree to a rollback now, and one of them act: exit code 0 if so
+    #[command(
+        after_help = "Exit codes: 0 a quorum can be reached and one of its agents may act; 1 something is missing, and each \
+                      `missing` line says what (that rollback.mode is not enforce is such a line, too), or no agent answers; \
+                      64 wrong usage or configuration."
+    )]
+    Quorum(read::Status),
     /// What happened, newest first
     History(read::History),
     /// One record in full: what was decided, why, and what came of it
@@ -55,8 +70,23 @@ enum Command {
     Pause(read::Pause),
     /// Act again
     Resume(read::Resume),
+    /// Lock deployments: `outrigger gate` says so to whoever deploys
+    #[command(
+        after_help = "Exit codes: 0 deployments are locked, 1 no agent answers or it refuses (also where the lock is in force \
+                      and could not be written down: it says so), 64 wrong usage or configuration."
+    )]
+    Lock(gate::Lock),
+    /// Unlock deployments
+    Unlock(gate::Unlock),
+    /// Whether deployments are unlocked: exit code 0 if so, 75 if not
+    Gate(gate::Gate),
+    /// Put the last good release back, or another one, and see each step
+    Rollback(rollback::Rollback),
+    /// Try whether alerts arrive
+    Alerts(alerts::AlertsArgs),
     /// Read the configuration, say what would run, and find every fault; changes nothing
     Check(check::CheckArgs),
+    Doctor(doctor::DoctorArgs),
     /// Ask a dependency by hand, as the agent would, and explain the answer
     Probe(probe::ProbeArgs),
     /// Judge ticks that were recorded anywhere: a baseline and a candidate in, a verdict a tick out
@@ -86,15 +116,25 @@ pub fn main() -> ExitCode {
     };
     match cli.command {
         Command::Run(args) => run::run(args),
+        Command::Watch(args) => run::watch(args),
         Command::Demo(args) => block_on(async { ended(demo::run(args).await) }),
         Command::Status(args) => block_on(async { told(read::status(&args).await) }),
+        Command::Quorum(args) => block_on(async { said(read::quorum(&args).await) }),
         Command::History(args) => block_on(async { told(read::history(&args).await) }),
         Command::Explain(args) => block_on(async { told(read::explain(&args).await) }),
         Command::Replay(args) => replay::replay(&args),
         Command::Backtest(args) => backtest::backtest(&args),
         Command::Pause(args) => block_on(async { told(read::pause(&args).await) }),
         Command::Resume(args) => block_on(async { told(read::resume(&args).await) }),
+        Command::Lock(args) => block_on(async { told(gate::lock(&args).await) }),
+        Command::Unlock(args) => block_on(async { told(gate::unlock(&args).await) }),
+        Command::Gate(args) => block_on(async { coded(gate::gate(&args, |line| eprintln!("{line}")).await) }),
+        Command::Rollback(args) => {
+            block_on(async { coded(rollback::rollback(&args, &mut rollback::AtTerminal).await) })
+        }
+        Command::Alerts(args) => block_on(alerts::alerts(args)),
         Command::Check(args) => check::check(&args),
+        Command::Doctor(args) => block_on(doctor::doctor(&args)),
         Command::Probe(args) => probe::probe(&args),
         Command::Judge(args) => judge::judge(&args),
         Command::Detectability(args) => detectability::detectability(&args),
@@ -134,6 +174,25 @@ fn told(result: Result<String, read::ReadError>) -> ExitCode {
             eprintln!("outrigger: {:#}", anyhow::Error::from(error));
             code
         }
+    }
+}
+
+/// Prints what was asked for; whether it is so is the exit code.
+fn said(result: Result<(String, bool), read::ReadError>) -> ExitCode {
+    coded(result.map(|(text, is_so)| (text, if is_so { 0 } else { EXIT_FAILED })))
+}
+
+/// Prints what was asked for, and ends with its code.
+fn coded(result: Result<(String, u8), read::ReadError>) -> ExitCode {
+    match result {
+        Ok((text, 0)) => print(&text),
+        Ok((text, code)) => {
+            if !text.is_empty() {
+                let _ = print(&text);
+            }
+            ExitCode::from(code)
+        }
+        Err(error) => told(Err(error)),
     }
 }
 

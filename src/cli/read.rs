@@ -1,17 +1,22 @@
 //! Commands that ask a running agent: `status`, `history`, `explain`, `pause`, `resume`.
 //!
-//! Owns their arguments, how the agent is found (its unix socket in the data directory), and what is sent. What an
+//! Owns their arguments, how the agent is found (its unix socket in the data directory, or its admin port elsewhere), and what is sent. What an
 //! answer looks like as text is `explain`'s.
 
 mod client;
+#[cfg(test)]
+pub(super) mod kit;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use url::Url;
 
-use crate::cli::explain;
-use crate::config::{Faults, Flags, Sources, load, process_environment, user_name};
+use crate::cli::read::client::{LIMIT, Way};
+use crate::cli::{explain, quorum};
+use crate::config::{Faults, Flags, Secret, Sources, admin_token, load, process_environment, user_name};
 
 pub use crate::cli::read::client::AskError;
 
@@ -31,6 +36,10 @@ pub struct Agent {
     /// The agent's configuration file, which names the data directory
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     pub config: Option<PathBuf>,
+    /// An agent elsewhere: the address of its admin port, such as <http://watcher.railway.internal:9900>. OUTRIGGER_TOKEN
+    /// must hold that agent's token
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data", "config"])]
+    pub url: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -46,6 +55,9 @@ pub struct Status {
 
 /// `outrigger history`
 #[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 they are shown, 1 no agent answers or it refuses, 64 wrong usage or configuration."
+)]
 pub struct History {
     /// Which agent.
     #[command(flatten)]
@@ -102,6 +114,12 @@ pub enum ReadError {
         "the configuration does not say where the agent is; put it right, or name the data directory with --data:\n{0}"
     )]
     Configuration(Faults),
+    /// `--url` is no address.
+    #[error(
+        "--url is no plain address; give that of the agent's admin port, such as \
+         http://watcher.railway.internal:9900, and its token in OUTRIGGER_TOKEN, never in the address"
+    )]
+    Url,
     /// The agent did not do it.
     #[error(transparent)]
     Ask(#[from] AskError),
@@ -117,7 +135,7 @@ impl ReadError {
     /// The process's exit code: 64 for what the caller must write otherwise, else 1.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Configuration(_) => 64,
+            Self::Configuration(_) | Self::Url => 64,
             Self::Ask(_) | Self::NoRecord { .. } => 1,
         }
     }
@@ -131,6 +149,17 @@ impl ReadError {
 pub async fn status(args: &Status) -> Result<String, ReadError> {
     let snapshot = get(&args.agent, "/api/snapshot").await?;
     Ok(rendered(&args.agent, &snapshot, explain::status))
+}
+
+/// Whether a quorum could be reached now, as text to be printed, and whether it is so.
+///
+/// # Errors
+///
+/// See [`status`].
+pub async fn quorum(args: &Status) -> Result<(String, bool), ReadError> {
+    let answer = get(&args.agent, "/api/peers").await?;
+    let found = answer.get("quorum").unwrap_or(&Value::Null);
+    Ok((rendered(&args.agent, found, quorum::text), quorum::is_reachable(found)))
 }
 
 /// What happened, one record a line.
@@ -159,7 +188,7 @@ pub async fn explain(args: &Explain) -> Result<String, ReadError> {
     };
     let answer = get(&args.agent, &format!("/api/records/{id}")).await;
     match answer {
-        Err(ReadError::Ask(AskError::Refused { status, .. })) if status == http::StatusCode::NOT_FOUND => {
+        Err(ReadError::Ask(AskError::Refused { status, .. })) if status == StatusCode::NOT_FOUND => {
             Err(ReadError::NoRecord { id: id.clone() })
         }
         answer => Ok(rendered(&args.agent, &answer?, explain::record)),
@@ -194,12 +223,33 @@ pub async fn resume(args: &Resume) -> Result<String, ReadError> {
     Ok(rendered(&args.agent, &answer, |_| "Acting is resumed.\n".to_owned()))
 }
 
-async fn get(agent: &Agent, path: &str) -> Result<Value, ReadError> {
-    Ok(client::ask(&socket(agent)?, Method::GET, path, None).await?)
+pub(super) async fn get(agent: &Agent, path: &str) -> Result<Value, ReadError> {
+    Ok(client::ask(&way(agent)?, Method::GET, path, None).await?)
 }
 
-async fn post(agent: &Agent, path: &str, body: Value) -> Result<Value, ReadError> {
-    Ok(client::ask(&socket(agent)?, Method::POST, path, Some(body)).await?)
+pub(super) async fn post(agent: &Agent, path: &str, body: Value) -> Result<Value, ReadError> {
+    post_within(LIMIT, agent, path, body).await
+}
+
+pub(super) async fn post_within(
+    limit: Duration,
+    agent: &Agent,
+    path: &str,
+    body: Value,
+) -> Result<Value, ReadError> {
+    Ok(client::ask_within(limit, &way(agent)?, Method::POST, path, Some(body)).await?)
+}
+
+/// A page of which every status means something.
+pub(super) async fn look(agent: &Agent, path: &str) -> Result<(StatusCode, Value), ReadError> {
+    Ok(client::look(&way(agent)?, path).await?)
+}
+
+fn way(agent: &Agent) -> Result<Way, ReadError> {
+    let Some(url) = &agent.url else { return Ok(Way::Socket(socket(agent)?)) };
+    let base = address(url).ok_or(ReadError::Url)?;
+    let token = admin_token(&process_environment()).map(Secret::new);
+    Ok(Way::Port { base, token })
 }
 
 /// A named data directory is enough: a faulty configuration must not keep a person from pausing.
@@ -211,11 +261,11 @@ fn socket(agent: &Agent) -> Result<PathBuf, ReadError> {
     Ok(loaded.map_err(ReadError::Configuration)?.config.store.dir.join(SOCKET))
 }
 
-fn rendered(agent: &Agent, answer: &Value, text: impl Fn(&Value) -> String) -> String {
+pub(super) fn rendered(agent: &Agent, answer: &Value, text: impl FnOnce(&Value) -> String) -> String {
     if agent.json { format!("{answer:#}\n") } else { text(answer) }
 }
 
-fn by(named: Option<&str>) -> String {
+pub(super) fn by(named: Option<&str>) -> String {
     let user = || user_name(&process_environment()).unwrap_or_else(|| "someone at the shell".to_owned());
     named.map_or_else(user, str::to_owned)
 }
@@ -228,7 +278,20 @@ fn record_id(text: &str) -> Result<String, String> {
     })
 }
 
-fn pause_length(text: &str) -> Result<String, String> {
+/// A plain address with a host, and no secret in it: everybody on a machine sees its command lines. What was given is not
+/// repeated.
+fn address(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let is_plain = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    is_plain.then_some(url)
+}
+
+pub(super) fn pause_length(text: &str) -> Result<String, String> {
     match humantime::parse_duration(text) {
         // "30M" would be thirty months.
         Ok(length) if !length.is_zero() && !text.contains('M') => Ok(text.to_owned()),
@@ -239,8 +302,6 @@ fn pause_length(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::UnixListener;
 
     use super::*;
 
@@ -260,22 +321,8 @@ mod tests {
 
     /// Runs a command line against an agent that answers once with `answer`; what was printed, and what was asked.
     async fn run(line: &str, status: u16, answer: &str) -> (Result<String, ReadError>, String) {
-        let dir = tempfile::tempdir().unwrap();
-        let listener = UnixListener::bind(dir.path().join(SOCKET)).unwrap();
+        let (dir, _, served) = kit::answering(vec![(status, answer.to_owned())]);
         let line = parse(&format!("{line} --data {}", dir.path().display())).unwrap();
-        let served = async {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let mut asked = vec![0; 4096];
-            let mut n = 0;
-            while !(asked[..n].ends_with(b"}")
-                || asked.starts_with(b"GET") && asked[..n].ends_with(b"\r\n\r\n"))
-            {
-                n += stream.read(&mut asked[n..]).await.unwrap();
-            }
-            let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", answer.len());
-            stream.write_all(format!("{head}{answer}").as_bytes()).await.unwrap();
-            String::from_utf8(asked[..n].to_vec()).unwrap()
-        };
         let printed = async {
             match &line {
                 Line::Status(args) => super::status(args).await,
@@ -285,7 +332,8 @@ mod tests {
                 Line::Resume(args) => resume(args).await,
             }
         };
-        tokio::join!(printed, served)
+        let (printed, served) = tokio::join!(printed, served);
+        (printed, served.unwrap().remove(0))
     }
 
     #[tokio::test]
@@ -339,6 +387,20 @@ mod tests {
             let error = parse(line).unwrap_err();
             assert!(error.contains(part), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn an_address_holds_no_secret_and_is_not_repeated() {
+        for url in ["watcher", "ftp://host", "http://ana:hunter2@host:9900", "http://host/?token=hunter2"] {
+            let error = way(&Agent { url: Some(url.to_owned()), ..Agent::default() }).unwrap_err();
+            assert_eq!(error.exit_code(), 64);
+            assert!(
+                error.to_string().contains("OUTRIGGER_TOKEN") && !error.to_string().contains("hunter2"),
+                "{error}"
+            );
+        }
+        let url = Some("http://watcher.railway.internal:9900".to_owned());
+        assert!(matches!(way(&Agent { url, ..Agent::default() }), Ok(Way::Port { .. })));
     }
 
     #[test]

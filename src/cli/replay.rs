@@ -32,7 +32,19 @@ const RENAMED: [(&str, &str); 5] = [
     ("rho", "latency_ratio"),
 ];
 /// In records, but no options of the judge.
-const NOT_THE_JUDGES: [&str; 5] = ["mode", "cooldown", "verify", "act_after_watch", "replicas"];
+const NOT_THE_JUDGES: [&str; 11] = [
+    "mode",
+    "cooldown",
+    "verify",
+    "act_after_watch",
+    "replicas",
+    "acts_an_hour",
+    "acts_a_day",
+    "lock",
+    "ignore_schema",
+    "confirm",
+    "confirm_max",
+];
 
 /// Where the store is.
 #[derive(Debug, Args)]

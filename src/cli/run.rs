@@ -88,16 +88,68 @@ pub(super) fn run(args: RunArgs) -> ExitCode {
         eprintln!("outrigger: {fault}");
         return ExitCode::from(EXIT_USAGE);
     }
+    start(loaded, env, args.config.command, clock, Run::Agent)
+}
+
+/// Watches the replicas of a service without running one: remembers for good, breaks ties, and may act for the others.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  OUTRIGGER_PEER_KEY=... outrigger watch --data /data/outrigger\n\nIt needs the key that the replicas have, and where they are: `peers.name` or `peers.addresses`."
+)]
+pub(super) struct WatchArgs {
+    /// The configuration file [default: outrigger.toml, if it is there]
+    #[arg(long, value_name = "FILE", env = "OUTRIGGER_CONFIG")]
+    config: Option<PathBuf>,
+    /// The admin address, or `off` [default: [::]:9900]
+    #[arg(long, value_name = "ADDRESS")]
+    admin: Option<String>,
+    /// The data directory [default: .outrigger, or on the platform's volume]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+pub(super) fn watch(args: WatchArgs) -> ExitCode {
+    let clock = Clock::start();
+    let WatchArgs { config, admin, data } = args;
+    let config = ConfigArgs { config, listen: None, admin, upstream: None, data, command: Vec::new() };
+    match config.load() {
+        Ok((loaded, env)) => start(loaded, env, Vec::new(), clock, Run::Watcher),
+        Err(faults) => {
+            eprintln!("{faults}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+/// As what the agent runs.
+#[derive(Clone, Copy, Debug)]
+enum Run {
+    Agent,
+    Watcher,
+}
+
+fn start(
+    loaded: config::Loaded,
+    env: Vec<(OsString, OsString)>,
+    command: Vec<OsString>,
+    clock: Clock,
+    run: Run,
+) -> ExitCode {
     logs::start(&loaded.config.log, clock, &env);
     let origins = loaded.origins.clone();
     let (control, life) = match (runtime(), life_runtime()) {
         (Ok(control), Ok(life)) => (control, life),
         (Err(code), _) | (_, Err(code)) => return code,
     };
-    let (command, handle) = (args.config.command, control.handle().clone());
-    let job = Job { loaded, command, env, clock, control: handle };
+    let job = Job { loaded, command, env, clock, control: control.handle().clone() };
     // On the main thread: the app is bound to the life of the thread that starts it.
-    let code = match life.block_on(agent::run(job)) {
+    let ran = life.block_on(async {
+        match run {
+            Run::Agent => agent::run(job).await,
+            Run::Watcher => agent::watch(job).await,
+        }
+    });
+    let code = match ran {
         Ok(code) => u8::try_from(code).unwrap_or(EXIT_FAILED),
         Err(error) => {
             let code = error.exit_code();

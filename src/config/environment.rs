@@ -6,8 +6,9 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use crate::config::alerts;
 use crate::config::fault::Fault;
-use crate::config::options::Secret;
+use crate::config::options::{RailwayToken, Secret, TokenKind};
 use crate::config::value::{Layer, Origin, Value};
 
 /// What the names of all options begin with, as in `OUTRIGGER__JUDGE__WATCH`.
@@ -19,11 +20,30 @@ const PROBE_PREFIX: &str = "OUTRIGGER__PROBE__";
 /// The longest name of a probe.
 const PROBE_NAME_LEN_MAX: usize = 32;
 /// Names of ours that are no options.
-pub(super) const FIXED: [&str; 3] = ["OUTRIGGER_CONFIG", "OUTRIGGER_TOKEN", "OUTRIGGER_PEER_KEY"];
+pub(super) const FIXED: [&str; 6] = [
+    "OUTRIGGER_CONFIG",
+    "OUTRIGGER_TOKEN",
+    "OUTRIGGER_PEER_KEY",
+    "OUTRIGGER_ALERT_WEBHOOK",
+    "OUTRIGGER_ALERT_SECRET",
+    "OUTRIGGER_SLACK_WEBHOOK",
+];
 /// What the agent itself sets for commands that it runs: no input.
 const DECISION_PREFIX: &str = "OUTRIGGER_DECISION_";
 /// The least and the greatest length of the token, in characters.
 const TOKEN_LEN: std::ops::RangeInclusive<usize> = 16..=512;
+/// The least and the greatest length of a peer key, in characters.
+const PEER_KEY_LEN: std::ops::RangeInclusive<usize> = 16..=512;
+/// Keys that are valid at once: the new one and the old one.
+const PEER_KEYS_MAX: usize = 2;
+/// Variables whose values no fault may show.
+const SECRETS: [&str; 4] = ["OUTRIGGER_TOKEN", "OUTRIGGER_PEER_KEY", RAILWAY_TOKEN, RAILWAY_API_TOKEN];
+/// The variable of a project's token.
+const RAILWAY_TOKEN: &str = "RAILWAY_TOKEN";
+/// The variable of an account's token, or a workspace's.
+const RAILWAY_API_TOKEN: &str = "RAILWAY_API_TOKEN";
+/// The longest token of the platform's that is taken, in characters.
+const RAILWAY_TOKEN_LEN_MAX: usize = 4096;
 /// What is kept back of the platform's drain time, in milliseconds: for our own end after the app's.
 const DRAIN_MARGIN_MS: u64 = 2_000;
 /// The longest drain time that is believed, in seconds.
@@ -33,6 +53,12 @@ const DRAIN_MAX_S: u64 = 3_600;
 #[expect(clippy::disallowed_methods, reason = "the one place that may read the environment")]
 pub fn process_environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
+}
+
+/// The token of an agent elsewhere, for the commands that ask it.
+pub fn admin_token(env: &[(OsString, OsString)]) -> Option<String> {
+    let value = raw(env, "OUTRIGGER_TOKEN")?.to_str()?.trim();
+    (!value.is_empty()).then(|| value.to_owned())
 }
 
 /// The name of the person at the keyboard, as far as the environment tells.
@@ -50,6 +76,12 @@ pub(super) struct Surroundings {
     pub(super) file: Option<PathBuf>,
     /// `OUTRIGGER_TOKEN`.
     pub(super) token: Option<Secret>,
+    /// `OUTRIGGER_PEER_KEY`: one, or two while they are changed.
+    pub(super) peer_keys: Vec<Secret>,
+    /// Where alerts go.
+    pub(super) alerts: alerts::Secrets,
+    /// The variables that hold a token of the platform's, and the tokens; `None` where it is none.
+    pub(super) railway_tokens: Vec<(&'static str, Option<RailwayToken>)>,
     /// Texts that no fault may show.
     pub(super) secrets: Vec<String>,
     /// `AUTO_ROLLBACK_ENABLED` is false.
@@ -75,10 +107,17 @@ impl Surroundings {
             ));
             found.file = None;
         }
-        let secrets = ["OUTRIGGER_TOKEN", "OUTRIGGER_PEER_KEY"].into_iter();
+        let secrets = SECRETS.into_iter().chain(alerts::VARIABLES);
         found.secrets = secrets.filter_map(|name| raw(env, name)?.to_str().map(str::to_owned)).collect();
+        // Each key of two may be found alone in a wrong place.
+        let parts: Vec<String> =
+            found.secrets.iter().flat_map(|it| it.split(',')).map(|it| it.trim().to_owned()).collect();
+        found.secrets.extend(parts);
         found.secrets.retain(|secret| !secret.is_empty());
         found.token = token(env, faults);
+        found.peer_keys = peer_keys(env, faults);
+        found.alerts = alerts::Secrets::read(env, faults);
+        found.railway_tokens = railway_tokens(env);
         found.forbids_acting = match text(env, "AUTO_ROLLBACK_ENABLED", faults).map(str::to_ascii_lowercase) {
             None => false,
             Some(value) if ["false", "0", "no", "off"].contains(&value.as_str()) => true,
@@ -107,12 +146,19 @@ impl Surroundings {
             ("service.release", "RAILWAY_DEPLOYMENT_ID"),
             // Over the deployment's id: a redeployment of the same commit is the same release.
             ("service.release", "RAILWAY_GIT_COMMIT_SHA"),
+            ("service.deployment", "RAILWAY_DEPLOYMENT_ID"),
             ("service.replica", "RAILWAY_REPLICA_ID"),
             ("service.environment", "RAILWAY_ENVIRONMENT_NAME"),
             ("service.name", "RAILWAY_SERVICE_NAME"),
+            ("peers.name", "RAILWAY_PRIVATE_DOMAIN"),
+            ("platform.project", "RAILWAY_PROJECT_ID"),
+            ("platform.environment", "RAILWAY_ENVIRONMENT_ID"),
+            ("platform.service", "RAILWAY_SERVICE_ID"),
         ] {
             preset(option, variable, text(env, variable, faults).map(str::to_owned));
         }
+        let threshold = text(env, "ALERT_THRESHOLD", faults).map(str::to_ascii_lowercase);
+        preset("alerts.threshold", "ALERT_THRESHOLD", threshold);
         if let Some(port) = text(env, "PORT", faults) {
             match port.parse::<u16>() {
                 Ok(port) if port > 0 => preset("listen.public", "PORT", Some(format!("[::]:{port}"))),
@@ -225,6 +271,38 @@ fn token(env: &[(OsString, OsString)], faults: &mut Vec<Fault>) -> Option<Secret
     token.map(|token| Secret::new(token.to_owned()))
 }
 
-fn variable_fault(name: &str, problem: &str) -> Fault {
+/// They are the platform's variables, not ours: what is wrong with them is only told where they are needed.
+fn railway_tokens(env: &[(OsString, OsString)]) -> Vec<(&'static str, Option<RailwayToken>)> {
+    let token = |(name, kind)| {
+        let value = raw(env, name)?;
+        if value.to_str().is_some_and(|text| text.trim().is_empty()) {
+            return None;
+        }
+        let fits = |t: &&str| t.len() <= RAILWAY_TOKEN_LEN_MAX && t.bytes().all(|b| b.is_ascii_graphic());
+        let text = value.to_str().map(str::trim).filter(fits);
+        Some((name, text.map(|text| RailwayToken { kind, secret: Secret::new(text.to_owned()) })))
+    };
+    let variables = [(RAILWAY_TOKEN, TokenKind::Project), (RAILWAY_API_TOKEN, TokenKind::Account)];
+    variables.into_iter().filter_map(token).collect()
+}
+
+/// Keys are only taken whole: a typing error in the second one would otherwise cut a fleet in two some day.
+fn peer_keys(env: &[(OsString, OsString)], faults: &mut Vec<Fault>) -> Vec<Secret> {
+    let Some(value) = raw(env, "OUTRIGGER_PEER_KEY") else { return Vec::new() };
+    let fits = |key: &&str| PEER_KEY_LEN.contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    let keys: Vec<&str> = value.to_str().unwrap_or_default().split(',').map(str::trim).collect();
+    if keys.len() > PEER_KEYS_MAX || !keys.iter().all(fits) || (keys.len() == 2 && keys[0] == keys[1]) {
+        let remedy = "make one with `openssl rand -hex 32`, or unset it";
+        let problem = format!(
+            "is no key of 16 to 512 visible ASCII characters, nor two different ones with a comma between them (its \
+             value is not shown); {remedy}"
+        );
+        faults.push(variable_fault("OUTRIGGER_PEER_KEY", &problem));
+        return Vec::new();
+    }
+    keys.into_iter().map(|key| Secret::new(key.to_owned())).collect()
+}
+
+pub(super) fn variable_fault(name: &str, problem: &str) -> Fault {
     Fault::at(&Origin::Variable(name.to_owned()), problem.to_owned())
 }

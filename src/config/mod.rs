@@ -7,11 +7,14 @@
 //! **Invariant:** a misspelt option is a fault, never a silent default. Every key that a layer holds and that no
 //! section asked for is reported, with the name that was probably meant.
 
+pub mod alerts;
 mod dependencies;
 mod environment;
 mod fault;
 mod file;
 mod options;
+mod peers;
+mod platform;
 pub mod probes;
 mod reader;
 mod sections;
@@ -26,11 +29,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-pub use crate::config::environment::{process_environment, user_name};
+pub use crate::config::environment::{admin_token, process_environment, user_name};
 pub use crate::config::fault::{Fault, Faults};
 pub use crate::config::options::{
-    Address, Admin, App, Config, Health, Host, Listen, Log, Platform, Proxy, Reach, Restart, Secret, Service,
-    Store,
+    Address, Admin, App, Config, Health, Host, Listen, Log, Peers, Platform, Proxy, Railway, RailwayToken,
+    Reach, Restart, Secret, Service, Store, TokenKind,
 };
 pub use crate::config::value::Origin;
 

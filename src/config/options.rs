@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
+
+use crate::config::alerts::Alerts;
 use crate::config::probes::Probes;
 use crate::engine::policy::Policy;
 use crate::engine::route::Pattern;
@@ -16,6 +19,8 @@ pub struct Config {
     pub service: Service,
     /// Where we listen.
     pub listen: Listen,
+    /// The agents of other replicas.
+    pub peers: Peers,
     /// The app.
     pub app: App,
     /// The data path.
@@ -34,6 +39,8 @@ pub struct Config {
     pub probes: Probes,
     /// What of the host's state is called degraded.
     pub host: Host,
+    /// Whom to tell, and of what.
+    pub alerts: Alerts,
     /// Logs.
     pub log: Log,
 }
@@ -49,6 +56,10 @@ pub struct Service {
     pub release: Option<String>,
     /// The replica's name; derived when not given.
     pub replica: Option<String>,
+    /// The deployment, as the platform names it; the release when not given.
+    pub deployment: Option<String>,
+    /// There is a watcher; it votes where the replicas are even in number.
+    pub watcher: bool,
 }
 
 /// Where we listen.
@@ -58,6 +69,30 @@ pub struct Listen {
     pub public: SocketAddr,
     /// The admin port; `None`: off.
     pub admin: Option<SocketAddr>,
+    /// The peer port; used where there is a key.
+    pub peers: SocketAddr,
+}
+
+/// The agents of other replicas.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peers {
+    /// The keys that are valid: what is sent is sealed with the first, what comes may be sealed with either. Empty: peers are
+    /// off.
+    pub keys: Vec<Secret>,
+    /// The name whose addresses are looked up again and again; `None`: none is.
+    pub name: Option<String>,
+    /// Hosts that are always tried, with or without their ports.
+    pub addresses: Vec<String>,
+    /// The port that peers listen on where none is given with an address: our own.
+    pub port: u16,
+    /// Between two look-ups of the name.
+    pub refresh: Duration,
+    /// How long the start waits for what peers remember.
+    pub handover: Duration,
+    /// The longest that a call of the platform may take to its effect; the same on all agents, whether they may call or not.
+    pub call: Duration,
+    /// The project, environment and service, as the platform names them for good: agents of another one are refused.
+    pub scope: String,
 }
 
 /// The app behind us.
@@ -191,6 +226,70 @@ pub enum Platform {
         /// How long a call may take.
         timeout: Duration,
     },
+    /// Railway, by its public API.
+    Railway(Box<Railway>),
+}
+
+/// What is needed to ask Railway's public API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Railway {
+    /// Where the API is.
+    pub url: Url,
+    /// With what it is asked; `None`: this agent asks nothing, another one may.
+    pub token: Option<RailwayToken>,
+    /// The project's id; empty only without a token, as the next two.
+    pub project: String,
+    /// The environment's id.
+    pub environment: String,
+    /// The service's id.
+    pub service: String,
+    /// How long a whole order may take, with all its steps.
+    pub timeout: Duration,
+    /// How many requests may be made in an hour; an order is always made.
+    pub requests_per_hour: u32,
+    /// Whether an order first cancels deployments that are on their way.
+    pub cancel_queued: bool,
+    /// Whether an order also keeps the platform from deploying by itself what is pushed next.
+    pub stop_auto_deploy: bool,
+    /// How many replicas the agents reckon with.
+    pub replicas: u32,
+}
+
+/// A token of Railway's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RailwayToken {
+    /// Its kind, which the header depends on.
+    pub kind: TokenKind,
+    /// The token itself.
+    pub secret: Secret,
+}
+
+/// What a token of Railway's is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenKind {
+    /// One environment of one project.
+    Project,
+    /// A person's account, or a workspace.
+    Account,
+}
+
+impl Platform {
+    /// The same, told how many replicas there are.
+    pub(super) fn for_replicas(mut self, replicas: u32) -> Self {
+        if let Self::Railway(railway) = &mut self {
+            railway.replicas = replicas;
+        }
+        self
+    }
+
+    /// Whether an order to it has an effect.
+    pub const fn may_act(&self) -> bool {
+        match self {
+            Self::DryRun => false,
+            Self::Command { .. } | Self::Local { .. } => true,
+            Self::Railway(railway) => railway.token.is_some(),
+        }
+    }
 }
 
 /// Where the store is.

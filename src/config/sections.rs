@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::alerts;
 use crate::config::environment::Surroundings;
 use crate::config::options::{
-    Admin, App, Config, Health, Host, Listen, Log, Platform, Proxy, Reach, Restart, Service, Store,
+    Admin, App, Config, Health, Host, Listen, Log, Peers, Proxy, Reach, Restart, Service, Store,
 };
+use crate::config::peers;
+use crate::config::platform;
 use crate::config::probes::Probes;
 use crate::config::reader::Reader;
 use crate::config::units::{self, NAME_LEN_MAX, Wrong};
-use crate::config::value::{Origin, Value};
+use crate::config::value::Value;
 use crate::engine::memory::CRASHES_MAX;
 use crate::engine::policy::{Mode, Policy};
 use crate::engine::release::Release;
@@ -24,8 +27,6 @@ const EVIDENCE_MAX: u64 = 20_000;
 const RECORDS_MAX: u64 = 10_000;
 /// The drain time by default, where the platform does not say how long it waits before it kills.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How long a call or a command of the platform may take by default.
-const PLATFORM_TIMEOUT: Duration = Duration::from_secs(60);
 /// How old an answer may be that the deep health page still tells.
 const HEALTH_MAX_AGE: Duration = Duration::from_millis(100);
 /// Workers that are started by themselves at most.
@@ -34,18 +35,24 @@ const WORKERS_BY_CPU_MAX: usize = 4;
 /// Reads every option.
 pub(super) fn read(reader: &mut Reader, surroundings: &Surroundings) -> Config {
     reader.preset(surroundings.presets.clone());
+    let (service, listen) = (service(reader), listen(reader));
+    let peers = peers::read(reader, surroundings, &service, &listen);
+    let platform::Read { platform, call, scope } = platform::read(reader, surroundings);
+    let policy = policy(reader);
     Config {
-        service: service(reader),
-        listen: listen(reader),
+        service,
+        listen,
+        peers: Peers { call, scope: scope.unwrap_or(peers.scope), ..peers },
         app: app(reader),
         proxy: proxy(reader),
-        policy: policy(reader),
-        platform: platform(reader),
+        platform: platform.for_replicas(policy.replicas),
+        policy,
         store: store(reader),
         admin: Admin { token: surroundings.token.clone() },
         health: health(reader),
         probes: Probes::default(),
         host: host(reader),
+        alerts: alerts::read(reader, &surroundings.alerts),
         log: log(reader),
     }
 }
@@ -66,6 +73,8 @@ fn service(reader: &mut Reader) -> Service {
         environment: reader.parsed("service.environment", "local", name_remedy, name),
         release: reader.optional("service.release", release_remedy, release),
         replica: reader.optional("service.replica", name_remedy, name),
+        deployment: reader.optional("service.deployment", release_remedy, release),
+        watcher: reader.truth("service.watcher", false),
     }
 }
 
@@ -79,6 +88,7 @@ fn listen(reader: &mut Reader) -> Listen {
     Listen {
         public: reader.parsed("listen.public", "[::]:8080", remedy, units::address),
         admin: reader.parsed("listen.admin", "[::]:9900", &format!("{remedy}, or \"off\""), admin),
+        peers: reader.parsed("listen.peers", "[::]:9901", remedy, units::address),
     }
 }
 
@@ -104,7 +114,6 @@ const UPSTREAM_REMEDY: &str = "give a plain URL with nothing behind the port, su
 const SOCKET_REMEDY: &str =
     "give the absolute path of a socket, at most 107 bytes long, such as \"/run/app.sock\"";
 
-const URL_REMEDY: &str = "give a plain URL with nothing behind the port, such as \"http://127.0.0.1:3000\"";
 const PATH_REMEDY: &str = "give a path that begins with /, or \"off\"";
 
 fn proxy(reader: &mut Reader) -> Proxy {
@@ -214,31 +223,24 @@ fn policy(reader: &mut Reader) -> Policy {
         ),
         crashes: reader.small("judge.crashes", d.crashes, 1, crashes_max),
         crashes_within: reader.duration("judge.crashes_within", d.crashes_within, "1s", "1d"),
-        cooldown: reader.duration("rollback.cooldown", d.cooldown, "0s", "7d"),
-        verify: reader.duration("rollback.verify", d.verify, "1s", "1d"),
-        act_after_watch: reader.truth("rollback.after_watch", d.act_after_watch),
         replicas: reader.small("service.replicas", d.replicas, 1, 1000),
+        ..rollback(reader, d)
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    DryRun,
-    Command,
-    Local,
-}
-
-fn platform(reader: &mut Reader) -> Platform {
-    let kinds = [("dry-run", Kind::DryRun), ("command", Kind::Command), ("local", Kind::Local)];
-    let kind = reader.choice("platform.kind", &kinds);
-    let roll_back = reader.list("platform.roll_back");
-    let current = reader.list("platform.current");
-    let timeout = reader.duration("platform.timeout", PLATFORM_TIMEOUT, "1s", "1h");
-    let url = reader.optional("platform.url", URL_REMEDY, units::authority);
-    match kind {
-        Kind::DryRun => Platform::DryRun,
-        Kind::Command => Platform::Command { roll_back, current, timeout },
-        Kind::Local => Platform::Local { address: url.unwrap_or_default(), timeout },
+/// What belongs to acting; the rest is `d`.
+fn rollback(reader: &mut Reader, d: Policy) -> Policy {
+    Policy {
+        cooldown: reader.duration("rollback.cooldown", d.cooldown, "0s", "7d"),
+        verify: reader.duration("rollback.verify", d.verify, "1s", "1d"),
+        act_after_watch: reader.truth("rollback.after_watch", d.act_after_watch),
+        acts_an_hour: reader.small("rollback.an_hour", d.acts_an_hour, 1, 100),
+        acts_a_day: reader.small("rollback.a_day", d.acts_a_day, 1, 100),
+        lock: reader.duration("rollback.lock", d.lock, "0s", "30d"),
+        ignore_schema: reader.truth("rollback.ignore_schema", d.ignore_schema),
+        confirm: reader.duration("rollback.confirm", d.confirm, "5s", "1d"),
+        confirm_max: reader.duration("rollback.confirm_max", d.confirm_max, "5s", "7d"),
+        ..d
     }
 }
 
@@ -287,7 +289,7 @@ fn log(reader: &mut Reader) -> Log {
 pub(super) fn cross_check(reader: &mut Reader, config: &Config) {
     cross_check_times(reader, config);
     cross_check_places(reader, config);
-    cross_check_platform(reader, config);
+    platform::cross_check(reader, config);
 }
 
 fn cross_check_times(reader: &mut Reader, config: &Config) {
@@ -336,6 +338,14 @@ fn cross_check_places(reader: &mut Reader, config: &Config) {
         &["listen.public", "listen.admin"],
         "two listeners cannot share a port; give the admin port another, or \"off\"",
     );
+    let peers = (!config.peers.keys.is_empty()).then_some(config.listen.peers.port());
+    for (option, port) in [("listen.public", Some(public)), ("listen.admin", admin)] {
+        require(
+            peers.is_none() || peers == Some(0) || peers != port,
+            &["listen.peers", option],
+            "two listeners cannot share a port; give the peer port another",
+        );
+    }
     for (option, port) in [("listen.public", Some(public)), ("listen.admin", admin)] {
         require(
             config.app.port.is_none() || config.app.port != port,
@@ -352,24 +362,6 @@ fn cross_check_places(reader: &mut Reader, config: &Config) {
         config.app.upstream.is_none() || config.app.socket.is_none(),
         &["app.upstream", "app.socket"],
         "a socket is told to an app that the agent starts; for one that others run, give upstream = \"unix:/path\"",
-    );
-}
-
-fn cross_check_platform(reader: &mut Reader, config: &Config) {
-    let mut require = |holds, options: &[&str], rule| reader.require(holds, options, rule);
-    let command_is_missing =
-        matches!(&config.platform, Platform::Command { roll_back, .. } if roll_back.is_empty());
-    require(
-        !command_is_missing,
-        &["platform.kind", "platform.roll_back"],
-        "there is no command that puts a release back; give one, as in roll_back = [\"./roll-back.sh\"]",
-    );
-    let address_is_missing =
-        matches!(&config.platform, Platform::Local { address, .. } if address.is_empty());
-    require(
-        !address_is_missing,
-        &["platform.kind", "platform.url"],
-        "the platform's address is missing; give one, as in url = \"http://127.0.0.1:7000\"",
     );
 }
 
@@ -404,7 +396,7 @@ pub(super) fn warnings(
         warn(true, format!("DEPLOYMENT_STRATEGY={shown} is not supported: it is treated as \"standard\""));
     }
     let remedy = if surroundings.on_railway {
-        "set RAILWAY_DEPLOYMENT_DRAINING_SECONDS to 10 or more"
+        "set RAILWAY_DEPLOYMENT_DRAINING_SECONDS to 30"
     } else {
         "set app.drain"
     };
@@ -412,62 +404,21 @@ pub(super) fn warnings(
         config.app.drain.is_zero(),
         format!("the drain time is 0: requests that are open at a shutdown are lost; {remedy}"),
     );
-    let replicas = config.policy.replicas;
+    peers::warnings(config, &mut warn);
+    let keeps_nothing = surroundings.volume.is_none() && !config.store.dir_is_explicit;
     warn(
-        replicas > 1,
-        format!(
-            "service.replicas is {replicas}: without a vote among them the agent recommends, it does not act"
-        ),
-    );
-    warn(
-        surroundings.on_railway && surroundings.volume.is_none() && !config.store.dir_is_explicit,
-        format!(
-            "no volume is attached: {} does not outlive a deployment, so every release is judged without a baseline; \
-             attach a volume",
-            config.store.dir.display()
-        ),
+        surroundings.on_railway && keeps_nothing && config.peers.keys.is_empty(),
+        "no volume is attached and no OUTRIGGER_PEER_KEY is set: what is learnt ends with the deployment, so every release \
+         is judged without a baseline; set OUTRIGGER_PEER_KEY and an overlap, or, for a service of one replica, attach a \
+         volume"
+            .to_owned(),
     );
     warn(
         surroundings.on_railway && config.proxy.health_path.is_none(),
         "proxy.health_path is off: the platform's health check asks the app itself, and must name a path of the app"
             .to_owned(),
     );
-    let dry_run = config.platform == Platform::DryRun;
-    warn(
-        dry_run && config.policy.mode == Mode::Enforce,
-        "rollback.mode is \"enforce\" but platform.kind is \"dry-run\": decisions are recorded, nothing is put back"
-            .to_owned(),
-    );
-    let timeout = match &config.platform {
-        Platform::DryRun => Duration::ZERO,
-        Platform::Command { timeout, .. } | Platform::Local { timeout, .. } => *timeout,
-    };
-    let verify = config.policy.verify;
-    warn(
-        timeout > verify,
-        format!(
-            "platform.timeout ({}) is longer than rollback.verify ({}): a rollback may be called failed while it is \
-             still being ordered",
-            units::duration_text(timeout),
-            units::duration_text(verify)
-        ),
-    );
+    platform::warnings(reader, config, &mut warn);
     warn(!config.policy.judging, "judge.enabled is false: no release is judged".to_owned());
-    unused_options(reader, config, &mut warnings);
     warnings
-}
-
-/// Options of the platform that the chosen kind does not look at.
-fn unused_options(reader: &Reader, config: &Config, warnings: &mut Vec<String>) {
-    let (kind, unused): (_, &[&str]) = match &config.platform {
-        Platform::DryRun => ("dry-run", &["platform.roll_back", "platform.current", "platform.url"]),
-        Platform::Command { .. } => ("command", &["platform.url"]),
-        Platform::Local { .. } => ("local", &["platform.roll_back", "platform.current"]),
-    };
-    for option in unused {
-        let origin = reader.origin(option);
-        if *origin != Origin::Default && !reader.is_at_default(option) {
-            warnings.push(format!("{option} ({origin}) has no effect: platform.kind is \"{kind}\""));
-        }
-    }
 }

@@ -74,7 +74,7 @@ cooldown = "1m"
 [rollbck]
 mode = "enforce"
 [platform]
-kind = "railway"
+kind = "heroku"
 roll_back = ["", "x"]
 [app]
 upstream = "localhost:3000"
@@ -100,7 +100,7 @@ outrigger.toml:7: judge.error_ratio = 0.5 is out of range; give a number from 1.
 outrigger.toml:8: judge.wach_max: there is no such option; did you mean judge.watch_max?
 outrigger.toml:9: judge.cooldown: there is no such option; did you mean rollback.cooldown?
 outrigger.toml:10: [rollbck]: there is no such section; did you mean [rollback]?
-outrigger.toml:13: platform.kind = "railway" is not one of the words that are known; give one of "dry-run", "command", "local"
+outrigger.toml:13: platform.kind = "heroku" is not one of the words that are known; give one of "dry-run", "command", "local", "railway"
 outrigger.toml:14: platform.roll_back = [2 items] names no program; give a list of at most 64 texts, the program first, as in ["./roll-back.sh", "--now"]
 outrigger.toml:16: app.upstream = "localhost:3000" is not an http:// URL (it must begin with http://); give a plain URL with nothing behind the port, such as "http://127.0.0.1:3000", or a socket, such as "unix:/run/app.sock"
 outrigger.toml:17: app.ready_path = "ready" does not begin with /; give a path that begins with /, or "off"
@@ -185,7 +185,7 @@ fn each_type_can_be_set_from_the_environment() {
         .env("OUTRIGGER__PLATFORM__ROLL_BACK", r#"["./back", "--to", "a b"]"#)
         .env("OUTRIGGER__LOG__FORMAT", "json")
         .env("OUTRIGGER_DECISION_RECORD", "ignored")
-        .env("OUTRIGGER_PEER_KEY", "reserved")
+        .env("OUTRIGGER_PEER_KEY", TOKEN)
         .env("HOME", "/root")
         .config();
     assert_eq!(config.service.release.as_deref(), Some("v7"));
@@ -250,8 +250,8 @@ fn what_will_hurt_is_warned_of() {
     for part in [
         "DEPLOYMENT_STRATEGY=\"canary\" is not supported",
         "the drain time is 0: requests that are open at a shutdown are lost; set RAILWAY_DEPLOYMENT_DRAINING_SECONDS",
-        "service.replicas is 3",
-        "no volume is attached: .outrigger does not outlive a deployment",
+        "service.replicas is 3: without a vote among them the agent recommends, it does not act; set OUTRIGGER_PEER_KEY",
+        "no volume is attached and no OUTRIGGER_PEER_KEY is set: what is learnt ends with the deployment",
         "proxy.health_path is off",
         "rollback.mode is \"enforce\" but platform.kind is \"dry-run\"",
         "has no effect: platform.kind is \"dry-run\"",
@@ -262,6 +262,19 @@ fn what_will_hurt_is_warned_of() {
         );
     }
     assert_eq!(warnings.len(), 7, "{warnings:#?}");
+}
+
+#[test]
+fn what_peers_hand_over_needs_no_volume() {
+    let world = railway("").env("OUTRIGGER_PEER_KEY", "planted-key-of-all-peers");
+    let warnings = world.env("RAILWAY_PRIVATE_DOMAIN", "shop.railway.internal").warnings();
+    assert!(!warnings.iter().any(|warning| warning.contains("volume")), "{warnings:#?}");
+}
+
+#[test]
+fn where_a_watcher_acts_the_others_may_enforce_without_a_platform() {
+    let file = "[service]\nwatcher = true\n[rollback]\nmode = \"enforce\"\n";
+    assert_eq!(World::new(file).warnings(), Vec::<String>::new());
 }
 
 #[test]
@@ -369,3 +382,62 @@ fn what_is_not_utf_8_is_told_only_where_it_is_ours() {
         assert!(faults.lines().any(|line| line.starts_with(place)), "{place} is missing in:\n{faults}");
     }
 }
+
+#[test]
+fn a_watcher_belongs_with_the_service_that_it_names() {
+    let on_railway = |service: &str| {
+        World::new("")
+            .env("RAILWAY_PROJECT_ID", "p-1")
+            .env("RAILWAY_ENVIRONMENT_ID", "e-1")
+            .env("RAILWAY_SERVICE_ID", service)
+    };
+    let app = on_railway("s-app").config().peers.scope;
+    assert_eq!(app, "p-1/e-1/s-app");
+    assert_ne!(on_railway("s-watcher").config().peers.scope, app);
+    let watcher = on_railway("s-watcher").env("OUTRIGGER__PLATFORM__SERVICE", "s-app").config();
+    assert_eq!(watcher.peers.scope, app, "or neither could open what the other seals");
+    assert_eq!(World::new("").config().peers.scope, "local/app");
+}
+
+#[test]
+fn where_alerts_go_is_taken_from_the_environment_alone_and_never_shown() {
+    let world = World::new("[alerts]\nlink = \"https://admin.example.com\"\n")
+        .env("OUTRIGGER_ALERT_WEBHOOK", "http://127.0.0.1:9/hooks/T0PLANTED")
+        .env("OUTRIGGER_SLACK_WEBHOOK", "https://hooks.slack.com/services/T0PLANTED")
+        .env("OUTRIGGER_ALERT_SECRET", "T0PLANTED-0123456789")
+        .env("ALERT_THRESHOLD", "Critical");
+    let alerts = world.config().alerts;
+    assert_eq!(alerts.webhook.as_ref().unwrap().expose().path(), "/hooks/T0PLANTED");
+    assert_eq!(alerts.threshold.label(), "critical");
+    assert_eq!(alerts.link.as_deref(), Some("https://admin.example.com"));
+    let shown = format!("{alerts:?} {:?}", world.load().unwrap().origins);
+    assert!(!shown.contains("T0PLANTED"), "{shown}");
+    let over = World::new("[alerts]\nthreshold = \"low\"\n").env("ALERT_THRESHOLD", "high");
+    assert_eq!(over.config().alerts.threshold.label(), "low");
+}
+
+#[test]
+fn what_is_wrong_with_alerts_is_told_at_once_without_the_secrets() {
+    let faults = World::new("[alerts]\nwebhook = \"https://T0PLANTED.example.com\"\nlink = \"ftp://x\"\n")
+        .env("OUTRIGGER_ALERT_WEBHOOK", "http://T0PLANTED.example.com/x")
+        .env("OUTRIGGER_SLACK_WEBHOOK", "T0PLANTED")
+        .env("OUTRIGGER_ALERT_SECRET", "T0PLANTED")
+        .env("ALERT_THRESHOLD", "loud")
+        .faults();
+    assert!(!faults.contains("T0PLANTED"), "{faults}");
+    for told in [
+        "outrigger.toml:2: alerts.webhook is a secret, and secrets are only taken from the environment: set \
+         OUTRIGGER_ALERT_WEBHOOK",
+        "outrigger.toml:3: alerts.link = \"ftp://x\" is no http address",
+        "ALERT_THRESHOLD: alerts.threshold = \"loud\" is not one of the words that are known; give one of \"medium\", \
+         \"low\", \"high\", \"critical\"",
+        "OUTRIGGER_ALERT_WEBHOOK: is not encrypted and leads off this machine (its value is not shown)",
+        "OUTRIGGER_SLACK_WEBHOOK: is no address (its value is not shown)",
+        "OUTRIGGER_ALERT_SECRET: is no secret of 16 to 512 visible ASCII characters (its value is not shown)",
+    ] {
+        assert!(faults.contains(told), "{told}\nis not in\n{faults}");
+    }
+}
+
+#[path = "platform_tests.rs"]
+mod platform;

@@ -15,6 +15,8 @@ const OUT_OF_RANGE: Wrong = "is out of range";
 /// The longest name of a service, an environment or a replica, in characters.
 pub(super) const NAME_LEN_MAX: usize = 64;
 
+/// The longest name of a host with its port: what the name service has room for, and six.
+const PEER_LEN_MAX: usize = 259;
 /// The longest path of a socket, in bytes: what the kernel has room for.
 const SOCKET_LEN_MAX: usize = 107;
 
@@ -114,6 +116,31 @@ pub(super) fn address(value: &Value) -> Result<SocketAddr, Wrong> {
         Ok(_) => "is a port without an address",
         Err(_) => "is not an IP address and port",
     })
+}
+
+/// A host's name or address, with or without a port, as peers are named.
+pub(super) fn peer(text: &str) -> Result<String, Wrong> {
+    if text.len() > PEER_LEN_MAX {
+        return Err("is too long");
+    }
+    let is_host = |host: &str| {
+        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if let Ok(at) = text.parse::<SocketAddr>() {
+        return if at.port() == 0 { Err("has no port from 1 to 65535") } else { Ok(text.to_owned()) };
+    }
+    if bare.parse::<std::net::IpAddr>().is_ok() {
+        return Ok(bare.to_owned());
+    }
+    match text.rsplit_once(':') {
+        None if is_host(text) => Ok(text.to_owned()),
+        Some((host, port)) if is_host(host) => match port.parse::<u16>() {
+            Ok(1..) => Ok(text.to_owned()),
+            Ok(0) | Err(_) => Err("has no port from 1 to 65535"),
+        },
+        None | Some(_) => Err("is no host"),
+    }
 }
 
 /// Host and port of a plain `http://` URL.
@@ -222,6 +249,21 @@ mod tests {
             assert!(ok(wrong).is_err(), "{wrong}");
         }
         assert!(ok("http://a:99999").is_err());
+    }
+
+    #[test]
+    fn a_peer_is_a_host_with_or_without_a_port() {
+        let ok = peer;
+        for right in
+            ["shop.railway.internal", "a_b:1", "10.0.0.1", "10.0.0.1:9901", "fd12::1", "[fd12::1]:9901"]
+        {
+            assert_eq!(ok(right), Ok(right.to_owned()));
+        }
+        assert_eq!(ok("[fd12::1]"), Ok("fd12::1".to_owned()));
+        for wrong in ["", "a:0", "a:", "a:99999", "http://a", "a/b", "a b", "[fd12::1]:0", ":9901", "a:b:c"] {
+            assert!(ok(wrong).is_err(), "{wrong}");
+        }
+        assert!(peer(&"a".repeat(260)).is_err());
     }
 
     #[test]

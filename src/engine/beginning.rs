@@ -1,6 +1,7 @@
 //! How an agent begins: what is remembered of the release that runs, what it is held against, and whether a watch that was
 //! under way can be gone on with.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::engine::baseline::Baseline;
@@ -25,10 +26,13 @@ pub(crate) fn remember(now: Time, release: &Release, known: Option<ReleaseMemory
         put_back_by: None,
         figures: None,
         score: None,
+        deployments: Vec::new(),
+        schemas: BTreeMap::new(),
     };
     match known {
         Some(known) if known.standing != Standing::RolledBack => ReleaseMemory { last_seen: now, ..known },
-        Some(_) | None => fresh,
+        Some(known) => ReleaseMemory { deployments: known.deployments, ..fresh },
+        None => fresh,
     }
 }
 

@@ -13,6 +13,8 @@ use crate::engine::time::Time;
 #[derive(Clone, Debug)]
 pub(crate) struct Situation<'a> {
     pub(crate) policy: &'a Policy,
+    /// The agents vote before anything is done.
+    pub(crate) by_vote: bool,
     pub(crate) on_trial: bool,
     pub(crate) was_put_back: bool,
     pub(crate) target: Option<&'a Release>,
@@ -22,6 +24,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) diagnosis: Option<&'a Diagnosis>,
     /// How old the release is.
     pub(crate) age: Duration,
+    /// What else stands in the way.
+    pub(crate) against: Vec<Reason>,
 }
 
 /// Decides. Every condition that stands in the way is named, not only the first: whoever reads the record shall not
@@ -53,7 +57,7 @@ pub(crate) fn decide(s: &Situation<'_>) -> (Decision, Vec<Reason>) {
         Mode::Recommend => blocked.push(Reason::ModeRecommend),
         Mode::Enforce => reasons.push(Reason::ModeEnforce),
     }
-    if s.policy.mode == Mode::Enforce && s.policy.replicas > 1 {
+    if s.policy.mode == Mode::Enforce && s.policy.replicas > 1 && !s.by_vote {
         blocked.push(Reason::SeveralReplicas { replicas: s.policy.replicas });
     }
     if let Some(pause) = s.pause {
@@ -62,6 +66,7 @@ pub(crate) fn decide(s: &Situation<'_>) -> (Decision, Vec<Reason>) {
     if let Some(until) = s.cooldown_until {
         blocked.push(Reason::CoolingDown { until });
     }
+    blocked.extend(s.against.iter().cloned());
     let decision = if blocked.is_empty() { Decision::RollBack } else { Decision::Hold };
     reasons.extend(blocked);
     (decision, reasons)
@@ -96,6 +101,7 @@ mod tests {
         let base = policy.clone();
         let mut s = Situation {
             policy: &base,
+            by_vote: false,
             on_trial: true,
             was_put_back: false,
             target: Some(&target),
@@ -104,6 +110,7 @@ mod tests {
             acted_before: None,
             diagnosis: Some(&Diagnosis::Deployment(Ground::NothingElse)),
             age: Duration::ZERO,
+            against: Vec::new(),
         };
         change(&mut policy, &mut s);
         s.policy = &policy;
@@ -195,6 +202,7 @@ mod tests {
             let target = Release::new("v1").unwrap();
             let got = decide(&Situation {
                 policy: &policy,
+                by_vote: false,
                 on_trial: true,
                 was_put_back: false,
                 target: Some(&target),
@@ -203,6 +211,7 @@ mod tests {
                 acted_before: None,
                 diagnosis: Some(&diagnosis),
                 age: Duration::from_secs(age_s),
+                against: Vec::new(),
             });
             assert_eq!(got.0, decision, "{diagnosis:?}");
             assert!(got.1.contains(&reason), "{diagnosis:?}: {:?}", got.1);

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::engine::baseline::Baseline;
+use crate::engine::evidence::FleetRound;
 use crate::engine::policy::Policy;
 use crate::engine::record::{Exit, PassedBy};
 use crate::engine::release::{RecordId, Release};
@@ -46,6 +47,8 @@ pub struct WatchStart {
 pub enum Fact {
     /// A sealed tick.
     Tick(Box<Tick>),
+    /// What all replicas saw in one slot.
+    Round(Box<FleetRound>),
     /// The app became ready.
     Ready,
     /// The app ended.
@@ -113,6 +116,11 @@ impl Fact {
         match self {
             Self::Tick(tick) => {
                 trial.weigh(at, &Round::single(Tick::clone(tick)), policy);
+                trial.recover(policy);
+                return trial.pass(at, policy);
+            }
+            Self::Round(round) => {
+                trial.weigh_fleet(at, round, policy);
                 trial.recover(policy);
                 return trial.pass(at, policy);
             }

@@ -1,10 +1,13 @@
 //! What must survive a restart: everything here is read from the store once, before the engine's first step.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::baseline::{Baseline, BaselineSummary};
 use crate::engine::history::OpenWatch;
-use crate::engine::record::{Decided, Pause};
+use crate::engine::peer::Deployment;
+use crate::engine::record::{Decided, Lock, Pause};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
 
@@ -58,12 +61,22 @@ pub struct ReleaseMemory {
     pub figures: Option<Box<BaselineSummary>>,
     /// Its health score when it was last kept, 0 to 1.
     pub score: Option<f64>,
+    /// The platform's deployments that it ran as, the newest last, at most [`DEPLOYMENTS_MAX`].
+    pub deployments: Vec<Deployment>,
+    /// What the databases' schemas were when it ran last: the probe, and the version.
+    pub schemas: BTreeMap<Arc<str>, Arc<str>>,
 }
+
+/// How many deployments of a release are remembered; the oldest are forgotten.
+pub const DEPLOYMENTS_MAX: usize = 8;
+
+/// How many acts are remembered, newest first, for the budget.
+pub const ACTS_MAX: usize = 100;
 
 /// How many crashes of a release are remembered.
 pub const CRASHES_MAX: usize = 16;
 
-/// A decision that had not come to its end.
+/// A decision of a former agent, or of another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OpenDecision {
     /// Its record.
@@ -87,8 +100,14 @@ pub struct Memory {
     pub open: Option<OpenDecision>,
     /// The last act, and when: for the cooldown and for "one act a release".
     pub last_act: Option<LastAct>,
+    /// When acts were made, newest first, at most [`ACTS_MAX`].
+    pub acts: Vec<Time>,
     /// The pause in force.
     pub pause: Option<Pause>,
+    /// The lock in force: records tell of it, the newest that locks or unlocks.
+    pub lock: Option<Lock>,
+    /// The last rollback that succeeded, if it was not said what it led to.
+    pub unverified: Option<Box<OpenDecision>>,
     /// The watch that was begun last.
     pub watch: Option<Box<OpenWatch>>,
 }

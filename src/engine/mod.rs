@@ -6,16 +6,28 @@
 //!
 //! **Invariant:** the engine never sees single requests. The agent hands over a [`window::Window`] each second.
 
+mod act;
+mod acting;
+mod aftermath;
+pub mod alert;
+pub mod ballot;
 pub mod baseline;
 mod beginning;
+mod by_hand;
 mod decide;
 pub mod diagnosis;
+pub mod evidence;
+mod fallen;
+pub mod fleet;
 pub mod health;
 pub mod history;
 pub mod host;
+mod inherit;
+mod joined;
 pub mod judge;
 pub mod memory;
 pub mod observation;
+pub mod peer;
 pub mod policy;
 mod pursuit;
 pub mod record;
@@ -29,16 +41,21 @@ pub mod tick;
 pub mod time;
 mod trial;
 pub mod verdict;
+mod voting;
 pub mod watch;
 pub mod window;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::baseline::Baseline;
 use crate::engine::health::HealthChange;
 use crate::engine::history::{KeptFact, WatchStart};
-use crate::engine::memory::ReleaseMemory;
-use crate::engine::record::{Acted, Exit, Live, Order, Pause, Record};
+use crate::engine::memory::{Memory, ReleaseMemory};
+use crate::engine::peer::{Audience, Hello, Message, Peer, PeerInput};
+use crate::engine::record::{
+    ActStep, Acted, Exit, Live, Lock, Order, Pause, Readiness, Record, Sight, StepOutcome,
+};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::window::Window;
 
@@ -81,6 +98,54 @@ pub enum Input {
         /// Which.
         record: RecordId,
     },
+    /// Something happened with the agents of other replicas.
+    Peer(Box<PeerInput>),
+    /// What peers remember was put together with what this agent remembers. It is the whole of both, as the store holds
+    /// it now.
+    Inherited(Box<Memory>),
+    /// A step of an act has come so far.
+    Stepped {
+        /// Which decision.
+        record: RecordId,
+        /// Which step.
+        step: ActStep,
+        /// How far it has come.
+        outcome: StepOutcome,
+    },
+    /// A person locked deployments.
+    Locked(Lock),
+    /// A person unlocked them.
+    Unlocked {
+        /// Who.
+        by: String,
+    },
+    /// A person asks for a rollback. No vote is held and no verdict needed.
+    RollBackAsked {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+        /// To what; `None`: to what would be put back anyway.
+        to: Option<Release>,
+    },
+    /// Whether a rollback would be possible was looked into.
+    Readiness(Readiness),
+    /// The platform said how the replicas of what is live are.
+    PlatformSaw(Sight),
+    /// A probe saw the version of a database's schema.
+    SchemaSeen {
+        /// The probe.
+        probe: Arc<str>,
+        /// The version: any text that changes when the schema does.
+        version: Arc<str>,
+    },
+    /// A watcher watches the deployment of this peer from now on, with what the store remembers.
+    Following {
+        /// One of its replicas.
+        hello: Box<Hello>,
+        /// All that is remembered.
+        memory: Box<Memory>,
+    },
 }
 
 /// An order to the world. Effects are performed in the order given.
@@ -110,4 +175,18 @@ pub enum Effect {
     KeepPause(Option<Pause>),
     /// From this age on an open request counts as slow.
     SetSlowMark(Duration),
+    /// Tell peers.
+    Tell {
+        /// Whom.
+        to: Audience,
+        /// What.
+        message: Message,
+    },
+    /// What this agent says of itself has changed.
+    Introduce(Box<Hello>),
+    /// A watcher is to watch this deployment from now on: what the store remembers is handed in with it as
+    /// [`Input::Following`].
+    Follow(Box<Hello>),
+    /// Ask a peer for what it remembers; what comes is merged by the store and handed in as [`Input::Inherited`].
+    AskMemory(Peer),
 }

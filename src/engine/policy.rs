@@ -90,6 +90,18 @@ pub struct Policy {
     pub crashes: u32,
     /// within this time are a crash loop.
     pub crashes_within: Duration,
+    /// The most acts within an hour; a person's own do not count.
+    pub acts_an_hour: u32,
+    /// The most acts within a day.
+    pub acts_a_day: u32,
+    /// How long deployments stay locked after a rollback; zero: they are not.
+    pub lock: Duration,
+    /// Whether a release is put back although a database's schema has moved on since it ran.
+    pub ignore_schema: bool,
+    /// How long a release that was put back must look well until the rollback counts as a recovery.
+    pub confirm: Duration,
+    /// How long there may be too little traffic to tell what a rollback led to.
+    pub confirm_max: Duration,
     /// The rest after an act.
     pub cooldown: Duration,
     /// How long a rollback may take until the target must be live.
@@ -140,6 +152,12 @@ impl Default for Policy {
             catastrophe_latency_ratio: 5.0,
             crashes: 3,
             crashes_within: Duration::from_secs(120),
+            acts_an_hour: 2,
+            acts_a_day: 4,
+            lock: Duration::from_secs(24 * 3600),
+            ignore_schema: false,
+            confirm: Duration::from_secs(120),
+            confirm_max: Duration::from_secs(1800),
             cooldown: Duration::from_secs(600),
             verify: Duration::from_secs(300),
             act_after_watch: false,

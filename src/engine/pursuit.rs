@@ -9,7 +9,9 @@ use std::time::Duration;
 use crate::engine::Effect;
 use crate::engine::memory::{LastAct, OpenDecision};
 use crate::engine::policy::Policy;
-use crate::engine::record::{Acted, Decided, Decision, Happening, Live, Order, Progress, Reason, Record};
+use crate::engine::record::{
+    Acted, Decided, Decision, Happening, Live, Order, Progress, Reason, Record, STEPS_MAX, StepTaken,
+};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::snapshot::DecisionView;
 use crate::engine::time::Time;
@@ -40,6 +42,8 @@ pub(crate) struct Pursuit {
     decided: Decided,
     role: Role,
     deadline: Time,
+    /// Why the platform could not say what is live when it was asked last.
+    unanswered: Option<String>,
 }
 
 /// How a pursuit goes on.
@@ -61,7 +65,8 @@ impl Pursuit {
         policy: &Policy,
     ) -> Option<Self> {
         let to = decided.target.clone()?;
-        Some(Self { id, at: now, from, to, decided, role: Role::Accuser, deadline: now + policy.verify })
+        let deadline = now + policy.verify;
+        Some(Self { id, at: now, from, to, decided, role: Role::Accuser, deadline, unanswered: None })
     }
 
     /// Takes up what a former agent left.
@@ -76,7 +81,8 @@ impl Pursuit {
         };
         // Not renewed at every start, or an agent that keeps dying would never say that a person must act.
         let deadline = (open.at + policy.verify).max(now + LOOK_AROUND);
-        Some(Self { id: open.id, at: open.at, from: open.from, to, decided: open.decided, role, deadline })
+        let OpenDecision { id, at, from, decided } = open;
+        Some(Self { id, at, from, to, decided, role, deadline, unanswered: None })
     }
 
     /// What people are shown of it.
@@ -115,6 +121,21 @@ impl Pursuit {
         self.role == Role::Restored
     }
 
+    /// Whoever else has ended it knows as much of it as this agent.
+    pub(crate) fn is_by_a_stranger(&self) -> bool {
+        self.role == Role::Stranger
+    }
+
+    /// It was found in the store by an agent beside the accused release.
+    pub(crate) fn is_by_an_heir(&self) -> bool {
+        self.role == Role::Heir
+    }
+
+    /// As it lies in the store.
+    pub(crate) fn open(self) -> OpenDecision {
+        OpenDecision { id: self.id, at: self.at, from: self.from, decided: self.decided }
+    }
+
     /// The intent, and the order that follows it.
     pub(crate) fn order(&self) -> [Effect; 2] {
         let order = Order {
@@ -124,6 +145,7 @@ impl Pursuit {
             mode: self.decided.policy.mode,
             breach: breach_label(&self.decided),
             at: self.at,
+            not_after: self.decided.certificate.as_ref().map(|certificate| certificate.expires),
         };
         [self.record(), Effect::RollBack(order)]
     }
@@ -136,6 +158,13 @@ impl Pursuit {
             release: self.from.clone(),
             what: Happening::Decided(Box::new(self.decided.clone())),
         })
+    }
+
+    /// A step of it has come so far. What is beyond the bound is left out.
+    pub(crate) fn stepped(&mut self, step: StepTaken) {
+        if self.decided.steps.len() < STEPS_MAX {
+            self.decided.steps.push(step);
+        }
     }
 
     /// The platform answered the order.
@@ -161,7 +190,7 @@ impl Pursuit {
         asks.then(|| Effect::AskPlatform { record: self.id.clone(), target: self.to.clone() })
     }
 
-    /// The platform said what is live.
+    /// The platform said what is live. Where it could not, it is asked again until the deadline.
     pub(crate) fn answered(&mut self, now: Time, live: Live) -> Step {
         match (live, self.role) {
             (Live::Release(live), _) if live == self.to => {
@@ -172,10 +201,19 @@ impl Pursuit {
                 let detail = format!("the app of {} is ready beside this agent; {reason}", self.to);
                 self.set(Progress::Succeeded { at: now, detail })
             }
-            (Live::Release(live), Role::Stranger) => self.interrupt(now, format!("{live} is live instead")),
-            (Live::Unknown { reason }, Role::Heir | Role::Stranger) => self.interrupt(now, reason),
-            (Live::Release(_) | Live::Unknown { .. }, Role::Accuser)
-            | (Live::Release(_), Role::Heir | Role::Restored) => Step::Open,
+            // Until the order has its effect the accused release is live.
+            (Live::Release(live), Role::Stranger) if live != self.from => {
+                self.interrupt(now, format!("{live} is live instead"))
+            }
+            (Live::Unread { reason }, _)
+            | (Live::Unknown { reason }, Role::Accuser | Role::Heir | Role::Stranger) => {
+                self.unanswered = Some(reason);
+                Step::Open
+            }
+            (Live::Release(_), Role::Accuser | Role::Heir | Role::Restored | Role::Stranger) => {
+                self.unanswered = None;
+                Step::Open
+            }
         }
     }
 
@@ -185,14 +223,15 @@ impl Pursuit {
             return Step::Open;
         }
         let waited = humantime::format_duration(self.decided.policy.verify);
-        match self.role {
-            Role::Accuser | Role::Restored => {
-                let reason = format!("{} was not seen live within {waited}", self.to);
-                self.set(Progress::Failed { at: now, reason })
+        let why = self.unanswered.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
+        let reason = format!("{} was not seen live within {waited}{why}", self.to);
+        match (self.role, &self.unanswered) {
+            (Role::Restored, Some(why)) => {
+                let detail = format!("the app of {} is ready beside this agent; {why}", self.to);
+                self.set(Progress::Succeeded { at: now, detail })
             }
-            Role::Heir | Role::Stranger => {
-                self.interrupt(now, format!("{} was not seen live within {waited}", self.to))
-            }
+            (Role::Accuser | Role::Restored, _) => self.set(Progress::Failed { at: now, reason }),
+            (Role::Heir | Role::Stranger, _) => self.interrupt(now, reason),
         }
     }
 
@@ -201,6 +240,13 @@ impl Pursuit {
         self.decided.decision = Decision::Hold;
         self.decided.reasons.push(Reason::NotRecorded);
         self.decided.progress = Progress::NothingToDo;
+    }
+
+    /// The platform refused: nothing was done, and it may be tried again, by whomever.
+    pub(crate) fn refuse(&mut self, why: String) -> Step {
+        self.decided.decision = Decision::Hold;
+        self.decided.reasons.push(Reason::Refused { why });
+        self.set(Progress::NothingToDo)
     }
 
     fn interrupt(&mut self, now: Time, reason: String) -> Step {

@@ -3,6 +3,10 @@
 //! A record of a decision is written *before* the act and written again, under the same id, when more is known. So
 //! after any crash the store holds either no trace of an act, or one that says how far it had come.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::ballot::Certificate;
 use crate::engine::baseline::BaselineSummary;
 use crate::engine::diagnosis::Diagnosis;
 use crate::engine::health::HealthChange;
@@ -11,6 +15,10 @@ use crate::engine::policy::{Mode, Policy};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
 use crate::engine::verdict::{StreamEvidence, Verdict};
+
+pub use crate::engine::act::{
+    ActStep, Known, Lock, Outcome, Readiness, STEPS_MAX, Sight, StepOutcome, StepTaken, Verified,
+};
 
 /// One happening.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +74,17 @@ pub enum Happening {
     },
     /// A decision was made.
     Decided(Box<Decided>),
+    /// Deployments were locked.
+    Locked(Lock),
+    /// They were unlocked, by a person or by the lock's own end.
+    Unlocked {
+        /// Who.
+        by: String,
+    },
+    /// What a rollback led to, as the judge sees it from beside the release that was put back.
+    Verified(Verified),
+    /// Whether a rollback would be possible now has changed.
+    Readied(Readiness),
 }
 
 impl Happening {
@@ -214,6 +233,81 @@ pub enum Reason {
     HoldEndedYoung,
     /// A dependency is worse, too; the hold is over and the release is not young.
     HoldEndedOld,
+    /// The agents agreed; who did is in the record's certificate.
+    Elected {
+        /// Votes for it,
+        yes: u32,
+        /// replicas that the platform reports down, which stand for a yes each,
+        down: u32,
+        /// and the votes that are enough.
+        needed: u32,
+    },
+    /// Too few agreed.
+    NotElected {
+        /// Votes for it in the last election,
+        yes: u32,
+        /// and the votes that are enough.
+        needed: u32,
+    },
+    /// The vote goes on without this agent: it may not call the platform, another one stands.
+    LeftToOthers,
+    /// The platform could not say what is live, and without that nothing is done where several agents may act.
+    PlatformUnread {
+        /// Why not.
+        why: String,
+    },
+    /// The platform says that another release is live, so there is nothing to put back.
+    NoLongerLive {
+        /// Which one is.
+        live: Release,
+    },
+    /// Another agent has decided already, or it had done so when this one was elected.
+    DecidedElsewhere {
+        /// Its decision.
+        record: RecordId,
+    },
+    /// The lease was over before the order could be given.
+    LeaseOver,
+    /// The platform refused the order, so nothing was done and another agent may try.
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// So many acts were made of late that a person must look first.
+    BudgetSpent {
+        /// How many there were,
+        acts: u32,
+        /// and when the next one is allowed.
+        until: Time,
+    },
+    /// The database's schema has moved on since the target ran, so the target's code may not work with it.
+    SchemaMoved {
+        /// The probe that saw it.
+        probe: Arc<str>,
+        /// The schema's version when the target ran,
+        was: Arc<str>,
+        /// and now.
+        is: Arc<str>,
+    },
+    /// The platform says that no replica of the release is left, and no agent of it is met.
+    AllDown {
+        /// How many it says are down.
+        down: u32,
+    },
+    /// A person asked for it.
+    AskedBy {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+    /// More agents have a vote than the roster says, so a majority means nothing.
+    TooManyVoters {
+        /// Those that are met,
+        met: u32,
+        /// and those that there should be.
+        votes: u32,
+    },
 }
 
 /// How far an act has come.
@@ -302,6 +396,10 @@ pub struct Decided {
     pub policy: Policy,
     /// How far the act has come.
     pub progress: Progress,
+    /// Who agreed, where several had to.
+    pub certificate: Option<Box<Certificate>>,
+    /// The steps of the act, in the order in which they were taken, at most [`STEPS_MAX`].
+    pub steps: Vec<StepTaken>,
 }
 
 /// An order to the platform. It carries the record's id so that a platform that can tell will not carry it out twice.
@@ -319,6 +417,8 @@ pub struct Order {
     pub breach: &'static str,
     /// When the decision was made.
     pub at: Time,
+    /// Until when it may be given, by the agent's own clock since its start; `None`: nobody else could give it.
+    pub not_after: Option<Duration>,
 }
 
 /// What became of an order.
@@ -351,8 +451,13 @@ pub enum Acted {
 pub enum Live {
     /// This release.
     Release(Release),
-    /// It cannot tell, now or ever.
+    /// It cannot tell.
     Unknown {
+        /// Why not.
+        reason: String,
+    },
+    /// It could not be read just now, and is asked again.
+    Unread {
         /// Why not.
         reason: String,
     },

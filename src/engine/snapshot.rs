@@ -8,7 +8,7 @@ use crate::engine::diagnosis::Diagnosis;
 use crate::engine::judge::Outlook;
 use crate::engine::memory::{ReleaseMemory, Standing};
 use crate::engine::policy::{Mode, Policy};
-use crate::engine::record::{Pause, Progress};
+use crate::engine::record::{Decided, Lock, Pause, Progress, Readiness};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
 use crate::engine::verdict::{StreamEvidence, Verdict};
@@ -50,6 +50,10 @@ pub struct Snapshot {
     pub watch: Option<WatchView>,
     /// The pause in force.
     pub pause: Option<Pause>,
+    /// The lock on deployments in force.
+    pub lock: Option<Lock>,
+    /// Whether a rollback would be possible, when that was last looked into.
+    pub readiness: Option<Readiness>,
     /// The rest after the last act.
     pub cooldown_until: Option<Time>,
     /// The last decision on this release.
@@ -86,4 +90,17 @@ pub struct DecisionView {
     pub target: Option<Release>,
     /// How far it has come.
     pub progress: Progress,
+}
+
+impl DecisionView {
+    /// Of a decision that was just made.
+    pub(crate) fn of(id: &RecordId, at: Time, decided: &Decided) -> Self {
+        Self {
+            id: id.clone(),
+            at,
+            decision: decided.decision.label(),
+            target: decided.target.clone(),
+            progress: decided.progress.clone(),
+        }
+    }
 }

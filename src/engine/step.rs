@@ -1,18 +1,24 @@
 //! The engine itself: one step from a fact to orders.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::engine::aftermath::Aftermath;
 use crate::engine::baseline::Baseline;
 use crate::engine::beginning::{choose, may_go_on, no_later_than, remember, take_up};
-use crate::engine::decide::{Situation, decide};
 use crate::engine::diagnosis::Diagnosis;
+use crate::engine::evidence::Slot;
+use crate::engine::fallen::Fallen;
+use crate::engine::fleet::Fleet;
 use crate::engine::history::{Fact, KeptFact, WatchPoint, WatchStart};
 use crate::engine::judge::catastrophe::is_crash_loop;
 use crate::engine::memory::{CRASHES_MAX, LastAct, Memory, ReleaseMemory, Standing};
+use crate::engine::peer::Deployment;
 use crate::engine::policy::Policy;
-use crate::engine::pursuit::{Pursuit, Step};
+use crate::engine::pursuit::Pursuit;
 use crate::engine::record::{
-    Acted, Decided, Decision, Exit, Happening, Live, PassedBy, Pause, Progress, Reason, Record,
+    Decided, Decision, Exit, Happening, Lock, PassedBy, Pause, Progress, Readiness, Reason, Record,
 };
 use crate::engine::release::{RecordId, Release};
 use crate::engine::snapshot::{DecisionView, Snapshot};
@@ -30,7 +36,9 @@ const KEEP_EVERY: u32 = 6;
 /// After an intent could not be recorded, or an order was refused, the next try waits this long.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// An order that was refused is tried again so often; then a person must act.
-const REFUSALS_MAX: u8 = 3;
+pub(super) const REFUSALS_MAX: u8 = 3;
+/// Then, where there is no verdict to go by, it rests for so long.
+pub(super) const RETRY_LATER: Duration = Duration::from_secs(15 * 60);
 
 /// Who this engine decides for.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,31 +52,48 @@ pub struct Identity {
 /// All decisions of one agent, from one start to its end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Engine {
-    identity: Identity,
-    policy: Policy,
-    own: ReleaseMemory,
-    others: Vec<ReleaseMemory>,
-    trial: Trial,
-    tick: Option<Tick>,
-    ticks: u32,
-    verdict: Verdict,
-    pause: Option<Pause>,
-    pursuit: Option<Pursuit>,
-    last_act: Option<LastAct>,
-    last_decision: Option<DecisionView>,
-    last_reasons: Option<(Decision, Vec<Reason>)>,
-    retry_at: Option<Time>,
-    refusals: u8,
-    slow_mark: Option<Duration>,
-    records: u16,
-    diagnosis: Option<Diagnosis>,
-    watch: WatchPoint,
+    pub(super) identity: Identity,
+    pub(super) policy: Policy,
+    pub(super) own: ReleaseMemory,
+    pub(super) others: Vec<ReleaseMemory>,
+    pub(super) trial: Trial,
+    pub(super) tick: Option<Tick>,
+    pub(super) ticks: u32,
+    pub(super) verdict: Verdict,
+    pub(super) pause: Option<Pause>,
+    pub(super) lock: Option<Lock>,
+    pub(super) readiness: Option<Readiness>,
+    pub(super) pursuit: Option<Pursuit>,
+    pub(super) last_act: Option<LastAct>,
+    /// The one before it, for where nothing comes of that one.
+    pub(super) act_before: Option<LastAct>,
+    /// When acts were made, newest first.
+    pub(super) acts: Vec<Time>,
+    /// A rollback that put this release back, whose effect is not known yet.
+    pub(super) aftermath: Option<Box<Aftermath>>,
+    /// Since when the platform has said that all replicas of what is watched are down.
+    pub(super) fallen: Option<Fallen>,
+    /// The platform's deployment that the release runs as.
+    pub(super) deployment: Option<Deployment>,
+    /// The databases' schemas as they are now, by the probe, and since when.
+    pub(super) schemas: BTreeMap<Arc<str>, (Arc<str>, Time)>,
+    pub(super) last_decision: Option<DecisionView>,
+    pub(super) last_reasons: Option<(Decision, Vec<Reason>)>,
+    pub(super) retry_at: Option<Time>,
+    pub(super) refusals: u8,
+    pub(super) slow_mark: Option<Duration>,
+    pub(super) records: u16,
+    pub(super) diagnosis: Option<Diagnosis>,
+    pub(super) watch: WatchPoint,
+    /// What is known of other replicas; `None` where this agent is alone.
+    pub(super) fleet: Option<Box<Fleet>>,
 }
 
 impl Engine {
     /// Starts from what is remembered, at `now`. The effects are to be performed before the first step.
     pub fn start(now: Time, identity: Identity, policy: Policy, memory: Memory) -> (Self, Vec<Effect>) {
-        let Memory { baselines, mut releases, open, mut last_act, pause, watch } = memory;
+        let Memory { baselines, mut releases, open, mut last_act, acts, pause, lock, unverified, watch } =
+            memory;
         no_later_than(now, &mut releases, &mut last_act);
         let (own, others): (Vec<_>, Vec<_>) =
             releases.into_iter().partition(|r| r.release == identity.release);
@@ -102,15 +127,25 @@ impl Engine {
             tick: None,
             ticks: 0,
             pause,
+            lock,
+            readiness: None,
             pursuit,
             last_act,
+            act_before: None,
+            acts,
+            aftermath: None,
+            fallen: None,
+            deployment: None,
+            schemas: BTreeMap::new(),
             last_reasons: None,
             retry_at: None,
             refusals: 0,
             slow_mark: None,
             records: 0,
             watch,
+            fleet: None,
         };
+        engine.look_after(unverified);
         if let Some(p) = engine.pursuit.as_ref().filter(|p| p.is_by_the_restored()) {
             engine.own.put_back_by = Some(p.id().clone());
         }
@@ -138,6 +173,18 @@ impl Engine {
             Input::Acted { record, acted } => self.acted(now, &record, acted, &mut effects),
             Input::PlatformAnswered { record, live } => self.answered(now, &record, live, &mut effects),
             Input::RecordLost { record } => self.record_lost(now, &record, &mut effects),
+            Input::Peer(input) => self.heard(now, *input, &mut effects),
+            Input::Stepped { record, step, outcome } => {
+                self.stepped(now, &record, step, outcome, &mut effects)
+            }
+            Input::Locked(lock) => self.locked(now, lock, &mut effects),
+            Input::Unlocked { by } => self.unlocked(now, by, &mut effects),
+            Input::RollBackAsked { by, why, to } => self.asked_by(now, by, why, to, &mut effects),
+            Input::Readiness(readiness) => self.readied(now, readiness, &mut effects),
+            Input::PlatformSaw(sight) => self.platform_saw(now, &sight, &mut effects),
+            Input::SchemaSeen { probe, version } => self.schema_seen(now, probe, version, &mut effects),
+            Input::Following { hello, memory } => self.follow(now, &hello, *memory, &mut effects),
+            Input::Inherited(memory) => self.inherited(now, *memory, &mut effects),
         }
         self.follow_verdict(now, &mut effects);
         effects
@@ -163,6 +210,8 @@ impl Engine {
             others: self.others.as_slice().into(),
             watch: self.trial.watch(now, &self.policy),
             pause: self.pause.clone(),
+            lock: self.lock.clone(),
+            readiness: self.readiness.clone(),
             cooldown_until: self.cooldown_until(now),
             last_decision: self.last_decision.clone(),
             target: self.target().cloned(),
@@ -170,24 +219,38 @@ impl Engine {
     }
 
     fn sealed(&mut self, now: Time, window: &Window, effects: &mut Vec<Effect>) {
-        if let Some(pause) = self.pause.take_if(|p| p.until.is_some_and(|until| until <= now)) {
-            let by = format!("the end of {}'s pause", pause.by);
-            effects.push(self.note(now, Happening::Resumed { by }));
-            effects.push(Effect::KeepPause(None));
-        }
+        self.end_in_time(now, effects);
         let tick = self.tick.get_or_insert_with(|| Tick::starting(window.from));
         tick.add(window);
-        if tick.to.since(tick.from) >= TICK_SEALED
-            && let Some(tick) = self.tick.take()
-        {
-            self.weigh(now, tick, effects);
+        let is_full = match &self.fleet {
+            // All agents' ticks begin together.
+            Some(_) => Slot::of(tick.to) > Slot::of(tick.from),
+            None => tick.to.since(tick.from) >= TICK_SEALED,
+        };
+        let Some(tick) = self.tick.take_if(|_| is_full) else { return };
+        match self.fleet {
+            Some(_) => self.share(now, tick, effects),
+            None => self.weigh(now, tick, effects),
         }
     }
 
     fn weigh(&mut self, now: Time, tick: Tick, effects: &mut Vec<Effect>) {
-        self.ticks += 1;
         let held_against = self.trial.frozen().map(|b| (b.release.clone(), b.to));
         let passed = self.fact(now, Fact::Tick(Box::new(tick)), effects);
+        let is_new = held_against != self.trial.frozen().map(|b| (b.release.clone(), b.to));
+        self.weighed(now, passed, effects);
+        if is_new {
+            // It is weighed against something else from now on: another watch, with a warm-up of its own.
+            self.watch = WatchPoint { watch: self.next_id(now), seq: 0 };
+            effects.push(self.watch_start(now));
+            self.trial.begin_anew();
+            self.fact(now, Fact::Ready, effects);
+        }
+    }
+
+    /// What follows from a tick or a round.
+    pub(super) fn weighed(&mut self, now: Time, passed: Option<PassedBy>, effects: &mut Vec<Effect>) {
+        self.ticks += 1;
         if let Some(by) = passed.filter(|_| self.own.standing == Standing::OnTrial) {
             self.own.standing = Standing::KnownGood;
             self.keep(now, effects);
@@ -196,28 +259,26 @@ impl Engine {
         } else if self.ticks.is_multiple_of(KEEP_EVERY) {
             self.keep(now, effects);
         }
-        if held_against != self.trial.frozen().map(|b| (b.release.clone(), b.to)) {
-            // It is weighed against something else from now on: another watch, with a warm-up of its own.
-            self.watch = WatchPoint { watch: self.next_id(now), seq: 0 };
-            effects.push(self.watch_start(now));
-            self.trial.begin_anew();
-            self.fact(now, Fact::Ready, effects);
-        }
         self.mark_slow(effects);
         self.pursue(now, effects);
+        self.verify(now, effects);
     }
 
     /// Applies a fact to the trial, and keeps it. Returns by what the watch passed, if it did.
     fn fact(&mut self, now: Time, fact: Fact, effects: &mut Vec<Effect>) -> Option<PassedBy> {
         let passed = fact.apply(now, &mut self.trial, &self.policy);
+        self.keep_fact(now, fact, effects);
+        passed
+    }
+
+    pub(super) fn keep_fact(&mut self, now: Time, fact: Fact, effects: &mut Vec<Effect>) {
         self.watch.seq = self.watch.seq.saturating_add(1);
         let WatchPoint { watch, seq } = self.watch.clone();
         let release = self.identity.release.clone();
         effects.push(Effect::KeepFact(Box::new(KeptFact { watch, seq, at: now, release, fact })));
-        passed
     }
 
-    fn watch_start(&self, now: Time) -> Effect {
+    pub(super) fn watch_start(&self, now: Time) -> Effect {
         let (judged_for, judged_requests) = self.trial.judged();
         Effect::KeepWatch(Box::new(WatchStart {
             id: self.watch.watch.clone(),
@@ -243,7 +304,7 @@ impl Engine {
         effects.push(Effect::KeepRelease(self.own.clone()));
     }
 
-    fn mark_slow(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn mark_slow(&mut self, effects: &mut Vec<Effect>) {
         let mark = self.trial.slow_mark();
         if let Some(slow) = mark.filter(|_| mark != self.slow_mark) {
             self.slow_mark = mark;
@@ -252,7 +313,11 @@ impl Engine {
     }
 
     fn became_ready(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        self.fact(now, Fact::Ready, effects);
+        match &mut self.fleet {
+            // The others learn it from the next share, and so does the trial.
+            Some(fleet) => fleet.ready_at = Some(now),
+            None => drop(self.fact(now, Fact::Ready, effects)),
+        }
         effects.push(self.note(now, Happening::Ready));
         self.pursue(now, effects);
     }
@@ -265,6 +330,11 @@ impl Engine {
             effects.push(Effect::KeepRelease(self.own.clone()));
         }
         effects.push(self.note(now, Happening::Exited(exit)));
+        if let Some(fleet) = &mut self.fleet {
+            fleet.ready_at = None;
+            fleet.crashed += u64::from(exit.is_crash());
+            return;
+        }
         let is_loop = is_crash_loop(&self.own.crashes, now, &self.policy);
         self.fact(now, Fact::Exited { exit, is_loop }, effects);
     }
@@ -288,7 +358,7 @@ impl Engine {
         let verdict = self.trial.verdict(now, &self.policy);
         let from = std::mem::replace(&mut self.verdict, verdict.clone());
         if from.label() != verdict.label() {
-            let point = Some(self.watch.clone());
+            let point = Some(self.point());
             effects.push(self.note(now, Happening::VerdictChanged { from, to: verdict, point }));
         }
         let diagnosis = self.trial.diagnosis().cloned();
@@ -301,24 +371,19 @@ impl Engine {
             self.decide(now, effects);
         } else if !self.trial.is_degraded() {
             self.last_reasons = None;
+            self.stop_seeking();
         }
     }
 
     fn decide(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        // A release that comes again after it was rolled back is on a new trial, and may be acted on once more.
-        let is_this_trial = |act: &&LastAct| act.from == self.own.release && act.at >= self.own.first_ready;
-        let aimed = self.last_act.as_ref().filter(is_this_trial);
-        let (decision, reasons) = decide(&Situation {
-            policy: &self.policy,
-            on_trial: self.own.standing == Standing::OnTrial,
-            was_put_back: self.own.put_back_by.is_some(),
-            target: self.target(),
-            pause: self.pause.as_ref(),
-            cooldown_until: self.cooldown_until(now),
-            acted_before: aimed.map(|a| &a.id),
-            diagnosis: self.trial.diagnosis(),
-            age: now.since(self.own.first_ready),
-        });
+        let (decision, reasons) = self.weigh_options(now);
+        if self.fleet.is_some() {
+            match decision {
+                _ if self.own.standing == Standing::RolledBack => return self.stop_seeking(),
+                Decision::RollBack => return self.seek_votes(now, reasons, effects),
+                Decision::Hold => self.stop_seeking(),
+            }
+        }
         let key = (decision, reasons.clone());
         if self.own.standing == Standing::RolledBack || self.last_reasons.as_ref() == Some(&key) {
             return;
@@ -329,20 +394,9 @@ impl Engine {
         let pursuit =
             Pursuit::begin(id.clone(), now, self.identity.release.clone(), decided.clone(), &self.policy);
         match (decision, pursuit) {
-            (Decision::RollBack, Some(pursuit)) => {
-                self.last_decision = Some(pursuit.view());
-                effects.extend(pursuit.order());
-                self.last_act = Some(pursuit.act());
-                self.pursuit = Some(pursuit);
-            }
+            (Decision::RollBack, Some(pursuit)) => self.order(now, pursuit, effects),
             (Decision::RollBack | Decision::Hold, _) => {
-                self.last_decision = Some(DecisionView {
-                    id: id.clone(),
-                    at: now,
-                    decision: decision.label(),
-                    target: decided.target.clone(),
-                    progress: decided.progress.clone(),
-                });
+                self.last_decision = Some(DecisionView::of(&id, now, &decided));
                 let what = Happening::Decided(Box::new(decided));
                 effects.push(Effect::Record(Record {
                     id,
@@ -354,7 +408,7 @@ impl Engine {
         }
     }
 
-    fn decided(&self, decision: Decision, reasons: Vec<Reason>) -> Decided {
+    pub(super) fn decided(&self, decision: Decision, reasons: Vec<Reason>) -> Decided {
         let progress = match decision {
             Decision::RollBack => Progress::Intended,
             Decision::Hold => Progress::NothingToDo,
@@ -365,120 +419,42 @@ impl Engine {
             target: self.target().cloned(),
             verdict: self.verdict.clone(),
             diagnosis: self.trial.diagnosis().cloned(),
-            point: Some(self.watch.clone()),
+            point: Some(self.point()),
             evidence: self.trial.evidence(&self.policy),
             baseline: self.trial.frozen().map(Baseline::summary),
             ready_at: self.trial.ready_at(),
             policy: self.policy.clone(),
             progress,
+            certificate: None,
+            steps: Vec::new(),
         }
     }
 
-    fn acted(&mut self, now: Time, record: &RecordId, acted: Acted, effects: &mut Vec<Effect>) {
-        let Some(pursuit) = self.pursuit.as_mut().filter(|p| p.id() == record) else { return };
-        let is_rehearsal = matches!(acted, Acted::DryRun { .. });
-        let is_refused = matches!(acted, Acted::Refused { .. });
-        let step = pursuit.acted(now, acted);
-        effects.push(pursuit.record());
-        if is_rehearsal || is_refused {
-            // Nothing was done, so nothing has to cool down. A rehearsal is not repeated.
-            self.last_act = None;
+    /// It is tried again after a rest, in a fleet by another election.
+    pub(super) fn retry(&mut self, now: Time) {
+        if self.fleet.is_none() {
+            self.last_reasons = None;
         }
-        if is_refused && self.refusals < REFUSALS_MAX {
-            self.refusals += 1;
-            self.retry(now);
-        }
-        self.close_if(now, step, effects);
-    }
-
-    fn answered(&mut self, now: Time, record: &RecordId, live: Live, effects: &mut Vec<Effect>) {
-        let Some(pursuit) = self.pursuit.as_mut().filter(|p| p.id() == record) else { return };
-        let step = pursuit.answered(now, live);
-        if step == Step::Ended {
-            effects.push(pursuit.record());
-        }
-        self.close_if(now, step, effects);
-    }
-
-    fn pursue(&mut self, now: Time, effects: &mut Vec<Effect>) {
-        let is_ready = self.trial.ready_at().is_some();
-        let Some(pursuit) = &mut self.pursuit else { return };
-        let step = pursuit.expire(now);
-        match step {
-            Step::Ended => effects.push(pursuit.record()),
-            Step::Open => effects.extend(pursuit.asks(is_ready)),
-        }
-        self.close_if(now, step, effects);
-    }
-
-    fn close_if(&mut self, now: Time, step: Step, effects: &mut Vec<Effect>) {
-        let Some(pursuit) = &self.pursuit else { return };
-        self.last_decision = Some(pursuit.view());
-        if step == Step::Open {
-            return;
-        }
-        let Some(pursuit) = self.pursuit.take() else { return };
-        if matches!(pursuit.decided().progress, Progress::Succeeded { .. }) {
-            self.rolled_back(now, pursuit.from(), effects);
-            self.put_back(pursuit.to(), pursuit.id(), effects);
-        }
-    }
-
-    /// The target is marked, so that it is not rolled back in turn, whichever agent saw the end.
-    fn put_back(&mut self, target: &Release, by: &RecordId, effects: &mut Vec<Effect>) {
-        let others = self.others.iter_mut();
-        if let Some(memory) = others.chain([&mut self.own]).find(|r| r.release == *target) {
-            memory.put_back_by = Some(by.clone());
-            effects.push(Effect::KeepRelease(memory.clone()));
-        }
-    }
-
-    /// The accused release is marked, wherever this agent runs.
-    fn rolled_back(&mut self, now: Time, accused: &Release, effects: &mut Vec<Effect>) {
-        let memory = if self.own.release == *accused {
-            &mut self.own
-        } else if let Some(other) = self.others.iter_mut().find(|r| r.release == *accused) {
-            other
-        } else {
-            self.others.push(remember(now, accused, None));
-            let last = self.others.len() - 1;
-            &mut self.others[last]
-        };
-        memory.standing = Standing::RolledBack;
-        effects.push(Effect::KeepRelease(memory.clone()));
-    }
-
-    /// The intent may still become durable late, so its record is overwritten by what was done: nothing.
-    fn record_lost(&mut self, now: Time, record: &RecordId, effects: &mut Vec<Effect>) {
-        let Some(mut pursuit) = self.pursuit.take_if(|p| p.id() == record) else { return };
-        pursuit.withdraw();
-        self.last_decision = Some(pursuit.view());
-        self.last_act = None;
-        effects.push(pursuit.record());
-        self.retry(now);
-    }
-
-    fn retry(&mut self, now: Time) {
-        self.last_reasons = None;
+        self.stop_seeking();
         self.retry_at = Some(now + RETRY_AFTER);
     }
 
-    fn target(&self) -> Option<&Release> {
+    pub(super) fn target(&self) -> Option<&Release> {
         let good = self.others.iter().filter(|r| r.standing == Standing::KnownGood);
         good.max_by_key(|r| r.last_seen).map(|r| &r.release)
     }
 
-    fn cooldown_until(&self, now: Time) -> Option<Time> {
+    pub(super) fn cooldown_until(&self, now: Time) -> Option<Time> {
         let until = self.last_act.as_ref()?.at + self.policy.cooldown;
         (until > now).then_some(until)
     }
 
-    fn next_id(&mut self, now: Time) -> RecordId {
+    pub(super) fn next_id(&mut self, now: Time) -> RecordId {
         self.records = self.records.wrapping_add(1);
         RecordId::new(now, self.identity.boot, self.records)
     }
 
-    fn note(&mut self, now: Time, what: Happening) -> Effect {
+    pub(super) fn note(&mut self, now: Time, what: Happening) -> Effect {
         let id = self.next_id(now);
         Effect::Record(Record { id, at: now, release: self.identity.release.clone(), what })
     }

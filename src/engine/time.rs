@@ -22,6 +22,12 @@ impl Time {
         self.0
     }
 
+    /// RFC 3339 in UTC, to the millisecond.
+    pub fn to_rfc3339_millis(self) -> String {
+        let at = std::time::SystemTime::UNIX_EPOCH + Duration::from_millis(self.0);
+        humantime::format_rfc3339_millis(at).to_string()
+    }
+
     /// How long ago `earlier` was; zero where `earlier` is not earlier.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))

@@ -2,6 +2,7 @@
 //!
 //! Owns the judge, the catastrophe rule and the release's own baseline. Knows nothing of decisions.
 
+mod fleet;
 mod view;
 
 use std::collections::VecDeque;
@@ -66,6 +67,8 @@ pub(crate) struct Trial {
     first_ready: Time,
     tally: Tally,
     learns: bool,
+    /// The last crashes of all replicas; only where there are several.
+    crashes: VecDeque<(Time, Arc<str>)>,
 }
 
 /// A tick that may be learnt from.
@@ -107,6 +110,7 @@ impl Trial {
             first_ready: Time::default(),
             tally: Tally::default(),
             learns: true,
+            crashes: VecDeque::new(),
         };
         trial.keep_horizon(policy);
         trial
@@ -417,7 +421,7 @@ impl Trial {
 
     /// How long a start is not judged: as the policy says, or as long as the baseline's release took. Without a warm-up by the
     /// policy there is none.
-    fn warm_up(&self, policy: &Policy) -> Duration {
+    pub(crate) fn warm_up(&self, policy: &Policy) -> Duration {
         let learnt = self.judge.as_ref().map(Judge::learnt_warm_up).unwrap_or_default();
         if policy.warm_up.is_zero() { Duration::ZERO } else { policy.warm_up.max(learnt) }
     }

@@ -233,6 +233,7 @@ pub fn judge(watch: &StoredWatch, recorded: OnRecord, policy: &Policy) -> Option
     let degraded = judged.judgements.iter().find(|(_, judgement)| is_degraded(&judgement.verdict));
     let ticks = facts.iter().filter_map(|kept| match &kept.fact {
         Fact::Tick(tick) => Some(tick.judged),
+        Fact::Round(round) => Some(round.candidate.iter().map(|(_, tick)| tick.judged).sum()),
         Fact::Ready | Fact::Exited { .. } | Fact::Restarted => None,
     });
     Some(Outcome {

@@ -129,8 +129,14 @@ async fn keep(store: &Store, effects: Vec<Effect>, records: &mut Vec<Record>, is
         Effect::KeepFact(fact) => Some(Write::Fact(fact)),
         Effect::KeepBaseline(baseline) => Some(Write::Baseline(baseline)),
         Effect::KeepRelease(memory) => Some(Write::Release(memory)),
-        Effect::KeepPause(pause) => Some(Write::Pause(pause)),
-        Effect::RollBack(_) | Effect::AskPlatform { .. } | Effect::SetSlowMark(_) => None,
+        Effect::KeepPause(pause) => Some(Write::Pause { pause, at: Time::default() }),
+        Effect::RollBack(_)
+        | Effect::AskPlatform { .. }
+        | Effect::Tell { .. }
+        | Effect::Introduce(_)
+        | Effect::Follow(_)
+        | Effect::AskMemory(_)
+        | Effect::SetSlowMark(_) => None,
     });
     let writes = writes.filter(|write| !is_lost(write)).map(|write| store.write(write));
     futures_util::future::try_join_all(writes).await.unwrap();
@@ -164,6 +170,10 @@ fn known_good() -> Memory {
             | Effect::KeepPause(_)
             | Effect::RollBack(_)
             | Effect::AskPlatform { .. }
+            | Effect::Tell { .. }
+            | Effect::Introduce(_)
+            | Effect::Follow(_)
+            | Effect::AskMemory(_)
             | Effect::SetSlowMark(_) => {}
         }
     }

@@ -30,9 +30,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Child;
 use tokio::time::timeout;
 
-use crate::engine::record::{Acted, Live, Order};
+use crate::engine::record::{Acted, Known, Live, Order};
 use crate::engine::release::Release;
-use crate::platform::{Adopt, BoxFuture, Platform, chain, printable};
+use crate::https::chain;
+use crate::platform::{Adopt, BoxFuture, Journal, Platform, printable};
 
 /// How much of the end of a command's output is kept; what came before is forgotten.
 const TAIL_MAX: usize = 16 * 1024;
@@ -122,7 +123,12 @@ impl Platform for Command {
         "command"
     }
 
-    fn roll_back<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Acted> {
+    fn roll_back<'a>(
+        &'a self,
+        order: &'a Order,
+        _known: &'a Known,
+        _journal: &'a Journal,
+    ) -> BoxFuture<'a, Acted> {
         Box::pin(async move {
             let decision = Decision::new(order);
             match self.run(&self.roll_back, decision.variables(), decision.line()).await {
@@ -135,7 +141,7 @@ impl Platform for Command {
         })
     }
 
-    fn current<'a>(&'a self) -> BoxFuture<'a, Live> {
+    fn current<'a>(&'a self, _known: &'a Known) -> BoxFuture<'a, Live> {
         Box::pin(async move {
             if self.current.is_empty() {
                 return Live::Unknown {

@@ -21,11 +21,13 @@ fn script(dir: &Path, text: &str) -> Vec<String> {
 }
 
 async fn acted(dir: &Path, text: &str, limit: Duration) -> Acted {
-    Command::new(script(dir, text), Vec::new(), limit, adopt()).roll_back(&order()).await
+    Command::new(script(dir, text), Vec::new(), limit, adopt())
+        .roll_back(&order(), &Known::default(), &Journal::silent())
+        .await
 }
 
 async fn current(text: &str) -> Live {
-    Command::new(Vec::new(), script(Path::new("/"), text), LONG, adopt()).current().await
+    Command::new(Vec::new(), script(Path::new("/"), text), LONG, adopt()).current(&Known::default()).await
 }
 
 #[tokio::test]
@@ -54,7 +56,7 @@ async fn another_exit_code_is_a_refusal_that_says_why() {
 #[tokio::test]
 async fn a_command_that_cannot_be_started_is_a_refusal() {
     let command = Command::new(vec!["/no/such/program".into()], Vec::new(), LONG, adopt());
-    let acted_on = command.roll_back(&order()).await;
+    let acted_on = command.roll_back(&order(), &Known::default(), &Journal::silent()).await;
     let Acted::Refused { reason } = acted_on else { panic!("{acted_on:?}") };
     assert!(reason.contains("/no/such/program") && reason.contains("No such file"), "{reason}");
 }
@@ -199,6 +201,9 @@ async fn without_a_release_to_read_nothing_is_known() {
     };
     assert!(reason.contains("exit status: 4") && reason.contains("broken"), "{reason}");
     let none = Command::new(Vec::new(), Vec::new(), LONG, adopt());
-    assert!(matches!(none.current().await, Live::Unknown { .. }));
-    assert!(matches!(none.roll_back(&order()).await, Acted::Refused { .. }));
+    assert!(matches!(none.current(&Known::default()).await, Live::Unknown { .. }));
+    assert!(matches!(
+        none.roll_back(&order(), &Known::default(), &Journal::silent()).await,
+        Acted::Refused { .. }
+    ));
 }

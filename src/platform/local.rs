@@ -18,9 +18,10 @@ use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 
-use crate::engine::record::{Acted, Live, Order};
+use crate::engine::record::{Acted, Known, Live, Order};
 use crate::engine::release::Release;
-use crate::platform::{BoxFuture, Platform, chain, printable};
+use crate::https::chain;
+use crate::platform::{BoxFuture, Journal, Platform, printable};
 
 /// The largest reply that is read; a larger one counts as lost.
 const REPLY_MAX: usize = 256 * 1024;
@@ -111,7 +112,12 @@ impl Platform for Local {
         "local"
     }
 
-    fn roll_back<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Acted> {
+    fn roll_back<'a>(
+        &'a self,
+        order: &'a Order,
+        _known: &'a Known,
+        _journal: &'a Journal,
+    ) -> BoxFuture<'a, Acted> {
         let wire =
             Rollback { decision: order.record.as_str(), from: order.from.as_str(), to: order.to.as_str() };
         let body = serde_json::to_vec(&wire).expect("text under constant names is always JSON");
@@ -124,7 +130,7 @@ impl Platform for Local {
         })
     }
 
-    fn current<'a>(&'a self) -> BoxFuture<'a, Live> {
+    fn current<'a>(&'a self, _known: &'a Known) -> BoxFuture<'a, Live> {
         Box::pin(async move {
             let known = match self.call(Method::GET, "/v1/deployments", Vec::new()).await {
                 Ok((StatusCode::OK, reply)) => live(&reply),

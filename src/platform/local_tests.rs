@@ -39,13 +39,15 @@ async fn roll_back(bytes: Vec<u8>) -> (Acted, String) {
     let (listener, address) = listener().await;
     let local = Local::new(address, LONG);
     let order = order();
-    tokio::join!(local.roll_back(&order), serve(listener, bytes))
+    let (known, journal) = (Known::default(), Journal::silent());
+    tokio::join!(local.roll_back(&order, &known, &journal), serve(listener, bytes))
 }
 
 async fn current(body: &str) -> Live {
     let (listener, address) = listener().await;
     let local = Local::new(address, LONG);
-    tokio::join!(local.current(), serve(listener, reply("200 OK", body))).0
+    let known = Known::default();
+    tokio::join!(local.current(&known), serve(listener, reply("200 OK", body))).0
 }
 
 #[tokio::test]
@@ -84,7 +86,8 @@ async fn no_connection_is_a_refusal_since_nothing_was_sent() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap().to_string();
-    let acted = Local::new(address.clone(), LONG).roll_back(&order()).await;
+    let acted =
+        Local::new(address.clone(), LONG).roll_back(&order(), &Known::default(), &Journal::silent()).await;
     let Acted::Refused { reason } = acted else { panic!("{acted:?}") };
     assert!(reason.starts_with(&format!("no connection to {address}: ")), "{reason}");
 }
@@ -101,7 +104,7 @@ async fn a_lost_reply_is_unknown() {
 async fn a_late_reply_is_unknown() {
     // The kernel accepts for a listener that nobody asks, so the request is sent and never answered.
     let (listener, address) = listener().await;
-    let acted = Local::new(address, SHORT).roll_back(&order()).await;
+    let acted = Local::new(address, SHORT).roll_back(&order(), &Known::default(), &Journal::silent()).await;
     let Acted::Unknown { reason } = acted else { panic!("{acted:?}") };
     assert!(reason.starts_with("no reply from") && reason.ends_with("within 100ms"), "{reason}");
     drop(listener);
@@ -146,8 +149,10 @@ async fn where_the_platform_names_no_live_release_nothing_is_known() {
 async fn a_platform_that_fails_or_is_away_knows_nothing() {
     let (listener, address) = listener().await;
     let local = Local::new(address, LONG);
-    let (live, _) = tokio::join!(local.current(), serve(listener, reply("503 Service Unavailable", "later")));
+    let known = Known::default();
+    let (live, _) =
+        tokio::join!(local.current(&known), serve(listener, reply("503 Service Unavailable", "later")));
     let Live::Unknown { reason } = live else { panic!("{live:?}") };
     assert!(reason.contains("503") && reason.contains("later"), "{reason}");
-    assert!(matches!(local.current().await, Live::Unknown { .. }));
+    assert!(matches!(local.current(&Known::default()).await, Live::Unknown { .. }));
 }

@@ -12,16 +12,18 @@ mod dry_run;
 #[doc(hidden)]
 pub mod fuzz;
 mod local;
+pub mod railway;
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::config;
-use crate::engine::record::{Acted, Live, Order};
+use crate::engine::record::{ActStep, Acted, Known, Live, Order, Readiness, Sight, StepOutcome};
 use crate::platform::command::Command;
 use crate::platform::dry_run::DryRun;
 use crate::platform::local::Local;
+use crate::platform::railway::Railway;
 
 /// A future that can be handed about, as `dyn` traits need it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -36,11 +38,58 @@ pub trait Platform: Send + Sync {
     /// Its name in logs, metrics and on the page.
     fn kind(&self) -> &'static str;
 
-    /// Orders the rollback and says what became of the order. Bounded by the platform's own time-out.
-    fn roll_back<'a>(&'a self, order: &'a Order) -> BoxFuture<'a, Acted>;
+    /// Orders the rollback and says what became of the order. Bounded by the platform's own time-out. Where that takes
+    /// several steps, each is told when it begins and when it has ended.
+    fn roll_back<'a>(
+        &'a self,
+        order: &'a Order,
+        known: &'a Known,
+        journal: &'a Journal,
+    ) -> BoxFuture<'a, Acted>;
 
     /// Says which release is live.
-    fn current<'a>(&'a self) -> BoxFuture<'a, Live>;
+    fn current<'a>(&'a self, known: &'a Known) -> BoxFuture<'a, Live>;
+
+    /// Says whether a rollback would be possible now; `None` where the platform has no means to tell.
+    fn readiness<'a>(&'a self, _known: &'a Known) -> BoxFuture<'a, Option<Readiness>> {
+        Box::pin(async { None })
+    }
+
+    /// Says how the replicas of what is live are; `None` where the platform has no means to tell, or could not be read.
+    fn sight(&self) -> BoxFuture<'_, Option<Sight>> {
+        Box::pin(async { None })
+    }
+}
+
+/// Where the steps of an order are told, in their order.
+#[derive(Clone)]
+pub struct Journal(Arc<dyn Fn(ActStep, StepOutcome) + Send + Sync>);
+
+impl Journal {
+    /// Tells each step to `told`, which must not block.
+    pub fn new(told: impl Fn(ActStep, StepOutcome) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(told))
+    }
+
+    /// Tells nobody.
+    pub fn silent() -> Self {
+        Self::new(|_, _| {})
+    }
+
+    /// The step is about to be taken.
+    pub fn begun(&self, step: ActStep) {
+        (self.0)(step, StepOutcome::Begun);
+    }
+
+    /// It was taken.
+    pub fn done(&self, step: ActStep, detail: impl Into<String>) {
+        (self.0)(step, StepOutcome::Done { detail: detail.into() });
+    }
+
+    /// It could not be taken.
+    pub fn failed(&self, step: ActStep, reason: impl Into<String>) {
+        (self.0)(step, StepOutcome::Failed { reason: reason.into() });
+    }
 }
 
 /// The platform that was configured. `adopt` is how children are spawned, where it needs any.
@@ -51,13 +100,8 @@ pub fn build(config: &config::Platform, adopt: Adopt) -> Arc<dyn Platform> {
             Arc::new(Command::new(roll_back.clone(), current.clone(), *timeout, adopt))
         }
         config::Platform::Local { address, timeout } => Arc::new(Local::new(address.clone(), *timeout)),
+        config::Platform::Railway(railway) => Arc::new(Railway::new(railway)),
     }
-}
-
-/// The error and all its causes on one line, for a record that a person reads.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Text of somebody else, made fit for a record: no control characters but line ends and tabs, no blank ends.
@@ -84,6 +128,7 @@ mod tests {
             mode: Mode::Enforce,
             breach: "catastrophe_errors",
             at: Time::from_millis(1_763_848_800_123),
+            not_after: None,
         }
     }
 
@@ -109,14 +154,16 @@ mod tests {
     #[tokio::test]
     async fn a_dry_run_says_what_it_would_have_done_and_knows_nothing() {
         let platform = build(&config::Platform::DryRun, adopt());
-        let Acted::DryRun { detail } = platform.roll_back(&order()).await else {
+        let Acted::DryRun { detail } =
+            platform.roll_back(&order(), &Known::default(), &Journal::silent()).await
+        else {
             panic!("it is a rehearsal")
         };
         assert!(
             detail.contains("v2") && detail.contains("v1") && detail.contains("0mia9y8g0000101"),
             "{detail}"
         );
-        assert!(matches!(platform.current().await, Live::Unknown { .. }));
+        assert!(matches!(platform.current(&Known::default()).await, Live::Unknown { .. }));
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! `GET /v1/deployments` answers `{"live": id|null, "deployments": [{"id", "release", "status", "created_at"}]}`.
 //! `POST /v1/rollbacks` with `{"decision", "from", "to"}` answers 202 `{"deployment": id}`, the same for the same
 //! decision however often it is asked, or 409 `{"error"}`.
+//!
+//! What stands before a stand-in of a hosted platform's own API needs more: `GET /v1/service` answers with everything that is so;
+//! `POST /v1/orders` with `{"order": "roll_back"|"redeploy"|"cancel"|"restart", "deployment"}` and `POST /v1/variables` with
+//! `{"set": {NAME: VALUE|null}, "replace", "deploy"}` answer 202 `{"deployment": id|null}` or 409 `{"error"}`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +14,12 @@ use std::time::Duration;
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::stage::StageError;
 use crate::stage::http::{self as stage_http, Reply};
 use crate::stage::platform::Platform;
 
@@ -44,6 +50,12 @@ async fn answer(platform: &Arc<Platform>, request: Request<Incoming>) -> Reply {
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/v1/deployments") => stage_http::json(StatusCode::OK, &deployments(platform)),
         (&Method::POST, "/v1/rollbacks") => roll_back(platform, request).await,
+        (&Method::GET, "/v1/service") => stage_http::json(StatusCode::OK, &platform.service()),
+        (&Method::POST, "/v1/orders") => {
+            let order = |order| platform.carry_out(&order).map(Some);
+            answer_with(request, order).await
+        }
+        (&Method::POST, "/v1/variables") => answer_with(request, |edit| platform.edit(&edit)).await,
         _ => stage_http::json(StatusCode::NOT_FOUND, &json!({ "error": "no such resource" })),
     }
 }
@@ -61,16 +73,24 @@ fn deployments(platform: &Platform) -> serde_json::Value {
 }
 
 async fn roll_back(platform: &Arc<Platform>, request: Request<Incoming>) -> Reply {
+    answer_with(request, |order: RollbackOrder| platform.roll_back(order).map(Some)).await
+}
+
+/// Reads what is ordered, carries it out, and answers with the deployment that it made.
+async fn answer_with<T: DeserializeOwned>(
+    request: Request<Incoming>,
+    carry_out: impl FnOnce(T) -> Result<Option<String>, StageError>,
+) -> Reply {
     let bad = |error: String| stage_http::json(StatusCode::BAD_REQUEST, &json!({ "error": error }));
     let body = match stage_http::body(request).await {
         Ok(body) => body,
         Err(error) => return bad(error.to_string()),
     };
-    let order: RollbackOrder = match serde_json::from_slice(&body) {
+    let order: T = match serde_json::from_slice(&body) {
         Ok(order) => order,
         Err(error) => return bad(error.to_string()),
     };
-    match platform.roll_back(order) {
+    match carry_out(order) {
         Ok(deployment) => stage_http::json(StatusCode::ACCEPTED, &json!({ "deployment": deployment })),
         Err(error) => stage_http::json(StatusCode::CONFLICT, &json!({ "error": error.to_string() })),
     }

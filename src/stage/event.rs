@@ -33,10 +33,12 @@ pub enum StageEvent {
         /// Whose volume was copied.
         volume_from: Option<String>,
     },
-    /// A deployment's agent said where it listens.
+    /// An agent said where it listens.
     Listening {
-        /// The deployment.
+        /// Its deployment.
         id: String,
+        /// Its name.
+        agent: String,
         /// Its process.
         pid: u32,
         /// Where.
@@ -48,8 +50,10 @@ pub enum StageEvent {
         id: String,
         /// Its release.
         release: String,
-        /// The agent's admin address.
+        /// The first agent's admin address.
         admin: SocketAddr,
+        /// How many agents it has.
+        replicas: usize,
     },
     /// The deployment did not become healthy; the former one stays live.
     Unhealthy {
@@ -62,16 +66,22 @@ pub enum StageEvent {
     Terminating {
         /// The deployment.
         id: String,
+        /// The agent.
+        agent: String,
     },
     /// The drain time was over and SIGKILL was sent.
     Killed {
         /// The deployment.
         id: String,
+        /// The agent.
+        agent: String,
     },
     /// An agent's process ended.
     Exited {
         /// The deployment.
         id: String,
+        /// The agent.
+        agent: String,
         /// How.
         exit: AgentExit,
     },
@@ -79,6 +89,8 @@ pub enum StageEvent {
     Restarting {
         /// The deployment.
         id: String,
+        /// The agent.
+        agent: String,
         /// For the how-manieth time.
         attempt: u32,
         /// After this rest.
@@ -88,6 +100,8 @@ pub enum StageEvent {
     Crashed {
         /// The deployment.
         id: String,
+        /// The agent.
+        agent: String,
     },
     /// The deployment is gone, with all its processes.
     Removed {
@@ -98,6 +112,8 @@ pub enum StageEvent {
     FaultBegan {
         /// The deployment.
         id: String,
+        /// The agent beside that app.
+        agent: String,
     },
     /// A rollback was ordered and taken.
     RollbackTaken {

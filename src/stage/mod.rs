@@ -12,6 +12,7 @@ pub mod app;
 pub mod database;
 pub mod edge;
 pub mod event;
+pub mod fleet;
 pub mod http;
 pub mod leash;
 pub mod load;
@@ -20,6 +21,7 @@ pub mod platform;
 mod port;
 pub mod process;
 mod queries;
+pub mod railway;
 pub mod script;
 pub mod timeline;
 pub mod view;
@@ -30,8 +32,11 @@ mod double;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,15 +48,19 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::config::Secret;
 use crate::stage::app::AppPlan;
 use crate::stage::database::Database;
 use crate::stage::edge::Edge;
 use crate::stage::event::StageEvent;
-use crate::stage::platform::{Live, Platform};
+use crate::stage::platform::{AgentRow, DeploymentOrder, DeploymentRow, Live, Platform, VariableEdit};
+use crate::stage::railway::Railway;
 use crate::stage::volume::CloneVolume;
 
 /// Events that a slow reader may fall behind; at the bound it loses the oldest, never the stage its pace.
 const EVENTS_MAX: usize = 1024;
+/// The bytes of the agents' key.
+const PEER_KEY_LEN: usize = 32;
 
 /// How the stage behaves.
 #[derive(Clone, Debug)]
@@ -62,8 +71,17 @@ pub struct StageOptions {
     pub dir: PathBuf,
     /// Further sections of every agent's configuration, as TOML: what to judge by and how to act.
     pub settings: String,
-    /// How a new deployment gets a copy of another's store.
-    pub clone_volume: CloneVolume,
+    /// How many agents a deployment has, each beside an app of its own. Of several none has a volume.
+    pub replicas: usize,
+    /// Several agents speak to one another.
+    pub peers: bool,
+    /// How a new deployment gets a copy of another's store; `None`: an agent loses what it has written with each start.
+    pub clone_volume: Option<CloneVolume>,
+    /// The platform carries out one order at a time and each decision once. Otherwise each order makes another deployment, as
+    /// where a platform knows nothing of decisions.
+    pub idempotent: bool,
+    /// The former deployment is ended before the new one is started, as where both cannot run beside one another.
+    pub recreate: bool,
     /// How long a new deployment may take to its first healthy answer.
     pub health_timeout: Duration,
     /// Between two health checks.
@@ -78,6 +96,10 @@ pub struct StageOptions {
     pub restart_backoff: Duration,
     /// There is a database for the apps, which takes so long for each command.
     pub database: Option<Duration>,
+    /// The agents are told that they run on Railway, and whose API to call in place of the stage's own.
+    pub railway: Option<Railway>,
+    /// The service's variables there, as the first deployment gets them.
+    pub variables: BTreeMap<String, String>,
 }
 
 impl StageOptions {
@@ -87,7 +109,11 @@ impl StageOptions {
             outrigger,
             dir,
             settings: String::new(),
-            clone_volume: volume::clone_store,
+            replicas: 1,
+            peers: false,
+            clone_volume: Some(volume::clone_store),
+            idempotent: true,
+            recreate: false,
             health_timeout: Duration::from_secs(30),
             health_interval: Duration::from_millis(250),
             overlap: Duration::from_secs(3),
@@ -95,7 +121,16 @@ impl StageOptions {
             restarts_max: 10,
             restart_backoff: Duration::from_secs(1),
             database: None,
+            railway: None,
+            variables: BTreeMap::new(),
         }
+    }
+
+    /// The same with several agents a deployment, which have no volume and speak to one another, on a platform that carries
+    /// out whatever it is told.
+    #[must_use]
+    pub fn with_replicas(self, replicas: usize) -> Self {
+        Self { replicas, peers: true, clone_volume: None, idempotent: false, ..self }
     }
 }
 
@@ -141,6 +176,9 @@ pub enum StageError {
         /// What was seen.
         reason: String,
     },
+    /// No chance from the system for the agents' key.
+    #[error("read the system's chance for the agents' key")]
+    Chance(#[source] io::Error),
     /// The order does not fit what is deployed.
     #[error("{reason}")]
     Refused {
@@ -182,7 +220,9 @@ impl Stage {
         let edge_address = local_address(&edge_listener, "edge")?;
         let (events, _) = broadcast::channel(EVENTS_MAX);
         let stop = CancellationToken::new();
-        let platform = Arc::new(Platform::new(options, clock, api_address, database_address, events));
+        let key = options.peers.then(peer_key).transpose().map_err(StageError::Chance)?;
+        let platform = Platform::new(options, clock, api_address, database_address, key, events);
+        let platform = Arc::new(platform);
         let edge = Arc::new(Edge::new(platform.live_watch()));
         let servers = vec![
             tokio::spawn(api::serve(api_listener, platform.clone(), stop.child_token())),
@@ -207,9 +247,39 @@ impl Stage {
         self.platform.live()
     }
 
-    /// The live agent's admin address; `None` while it is being started again.
+    /// Deploys a release that is built first, and returns its deployment's id at once.
+    pub fn push(&self, release: &str, plan: AppPlan, build: Duration) -> Result<String, StageError> {
+        self.platform.push(release, plan, build)
+    }
+
+    /// Carries out an order by deployment, as a person or the platform itself would.
+    pub fn order(&self, order: &DeploymentOrder) -> Result<String, StageError> {
+        self.platform.carry_out(order)
+    }
+
+    /// Edits the service's variables; the deployment that this made, if it was to make one.
+    pub fn edit(&self, edit: &VariableEdit) -> Result<Option<String>, StageError> {
+        self.platform.edit(edit)
+    }
+
+    /// All deployments, oldest first.
+    pub fn deployments(&self) -> Vec<DeploymentRow> {
+        self.platform.deployments()
+    }
+
+    /// Begins to look at all agents, for what changes among them.
+    pub fn watch(&self) -> fleet::Watch {
+        fleet::Watch::start(self.platform.clone())
+    }
+
+    /// All agents that have not ended for good, those of former deployments too.
+    pub fn agents(&self) -> Vec<AgentRow> {
+        self.platform.agents()
+    }
+
+    /// The admin address of the first live agent that listens; `None` while none does.
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.platform.live().and_then(|live| live.addresses).map(|addresses| addresses.admin)
+        self.platform.live().and_then(|live| live.addresses()).map(|addresses| addresses.admin)
     }
 
     /// Where clients go.
@@ -237,9 +307,9 @@ impl Stage {
         self.platform.rollbacks()
     }
 
-    /// SIGKILL to the live agent, as the kernel does when memory runs out; the restart policy starts it again.
+    /// SIGKILL to the first live agent, as the kernel does when memory runs out; the restart policy starts it again.
     pub async fn kill_agent(&self) -> Result<(), StageError> {
-        self.platform.kill_agent().await
+        self.platform.kill_agent(0).await
     }
 
     /// Ends every agent (SIGTERM, then SIGKILL) and both servers. No process is left behind.
@@ -266,4 +336,16 @@ async fn listen(what: &'static str) -> Result<TcpListener, StageError> {
 
 fn local_address(listener: &TcpListener, what: &'static str) -> Result<SocketAddr, StageError> {
     listener.local_addr().map_err(|source| StageError::Listen { what, source })
+}
+
+/// A key for the agents of one stage, in hexadecimal digits.
+fn peer_key() -> io::Result<Secret> {
+    let mut bytes = [0_u8; PEER_KEY_LEN];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let mut text = String::with_capacity(2 * PEER_KEY_LEN);
+    for byte in bytes {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(Secret::new(text))
 }

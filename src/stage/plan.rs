@@ -5,7 +5,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::stage::StageOptions;
 use crate::stage::app::{self, AppPlan, Behaviour};
+use crate::stage::platform::CALL_TIMEOUT;
 
 /// The demo's watch, in place of 15 minutes, if one route need not be learnt.
 pub const WATCH: Duration = Duration::from_secs(55);
@@ -23,6 +25,10 @@ pub(crate) const OUTAGE: Duration = Duration::from_secs(45);
 pub const WARM_UP: Duration = Duration::from_secs(10);
 /// From the end of the warm-up to the fault, so that a healthy candidate is seen first.
 const ONSET_AFTER_WARM_UP: Duration = Duration::from_secs(6);
+/// Where there are several agents, what one of them saw may come to the others so late; only then has a watch passed.
+const SETTLES: Duration = Duration::from_secs(35);
+/// From the warm-up's end to the fault where agents vote: whoever started grants nothing for the lease, the longest call and what clocks may differ by.
+const ONSET_AFTER_WARM_UP_OF_SEVERAL: Duration = Duration::from_secs(24);
 /// From each start of a crashing app to its end.
 const CRASH_AFTER: Duration = Duration::from_secs(4);
 /// For so many requests of the bad route its watch is long enough: a route is judged by itself once the baseline holds 500,
@@ -51,6 +57,8 @@ pub struct Plan {
     pub seed: u64,
     /// Whether the agent judges.
     pub judging: bool,
+    /// How many agents each deployment has.
+    pub replicas: usize,
 }
 
 impl Plan {
@@ -67,7 +75,11 @@ impl Plan {
 
     /// How long the whole demo may take.
     pub(crate) fn limit(&self) -> Duration {
-        LIMIT + (self.watch() - WATCH) + self.patience().saturating_sub(ORDER_MAX)
+        LIMIT
+            + (self.watch() - WATCH)
+            + self.patience().saturating_sub(ORDER_MAX)
+            + (self.onset_after_warm_up() - ONSET_AFTER_WARM_UP)
+            + 2 * self.settles()
     }
 
     /// From the fault to the order to roll back.
@@ -77,6 +89,21 @@ impl Plan {
             (true, true) => ORDER_MAX_ONE_ROUTE,
             (true, false) => ORDER_MAX,
         }
+    }
+
+    /// From a watch's end to when nothing can undo it.
+    pub(crate) fn settles(&self) -> Duration {
+        if self.replicas > 1 { SETTLES } else { Duration::ZERO }
+    }
+
+    fn onset_after_warm_up(&self) -> Duration {
+        if self.replicas > 1 { ONSET_AFTER_WARM_UP_OF_SEVERAL } else { ONSET_AFTER_WARM_UP }
+    }
+
+    /// How the stage behaves for this.
+    pub fn stage(&self, options: StageOptions) -> StageOptions {
+        let options = StageOptions { settings: self.settings(), database: self.database(), ..options };
+        if self.replicas > 1 { options.with_replicas(self.replicas) } else { options }
     }
 
     /// How long the database takes for a command, where one plays in the scenario.
@@ -147,6 +174,13 @@ impl Plan {
                 app::LEAK_SLOWER_EVERY.as_secs(),
             ));
         }
+        if self.replicas > 1 {
+            texts.push(format!(
+                "for the demo: a call of the platform takes at most {} instead of 1m, for voters keep to what they granted \
+                 that much longer; the peers' addresses are listed instead of looked up",
+                humantime::format_duration(CALL_TIMEOUT),
+            ));
+        }
         if !self.judging {
             texts.push("for the demo: judge off instead of on".to_owned());
         }
@@ -165,7 +199,7 @@ impl Plan {
             | Behaviour::Leak
             | Behaviour::OneRoute
             | Behaviour::DbDown
-            | Behaviour::QueryStorm => WARM_UP + ONSET_AFTER_WARM_UP,
+            | Behaviour::QueryStorm => WARM_UP + self.onset_after_warm_up(),
         };
         AppPlan { behave: self.scenario, after, seed: self.seed.wrapping_add(1) }
     }
@@ -185,7 +219,8 @@ pub(crate) fn probe(address: SocketAddr) -> String {
 mod tests {
     use super::*;
 
-    const PLAN: Plan = Plan { scenario: Behaviour::OneRoute, rate: 100.0, seed: 1, judging: true };
+    const PLAN: Plan =
+        Plan { scenario: Behaviour::OneRoute, rate: 100.0, seed: 1, judging: true, replicas: 1 };
 
     #[test]
     fn the_one_route_is_watched_until_it_is_known_and_nothing_else_takes_longer() {
@@ -195,6 +230,19 @@ mod tests {
         assert_eq!(Plan { judging: false, ..PLAN }.watch(), WATCH);
         assert_eq!(Plan { scenario: Behaviour::Leak, ..PLAN }.watch(), WATCH);
         assert!(PLAN.settings().contains("error_floor = 0.03\nwatch = \"128s\""), "{}", PLAN.settings());
+    }
+
+    #[test]
+    fn where_agents_vote_the_fault_begins_when_all_of_them_may_grant() {
+        let three = Plan { scenario: Behaviour::Errors, replicas: 3, ..PLAN };
+        let alone = Plan { replicas: 1, ..three };
+        let quiet = crate::engine::ballot::Limits { call: CALL_TIMEOUT, ..Default::default() }.lock();
+        assert!(three.second_app().after > quiet && alone.second_app().after < quiet);
+        let later = three.second_app().after - alone.second_app().after;
+        assert_eq!(three.limit() - alone.limit(), later + 2 * SETTLES);
+        assert!(
+            three.overrides().iter().any(|text| text.contains("a call of the platform takes at most 15s"))
+        );
     }
 
     #[test]

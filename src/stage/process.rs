@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
+use crate::config::Secret;
 use crate::stage::app::ONSET_LINE;
 use crate::stage::event::{Addresses, AgentExit};
 use crate::stage::leash;
@@ -24,6 +25,8 @@ use crate::stage::leash;
 const LINE_MAX: usize = 64 * 1024;
 /// What is kept of one output; more is drained and dropped.
 const LOG_MAX: u64 = 64 << 20;
+/// The variable that hands over the key: a configuration file or an argument could be read by others.
+const PEER_KEY: &str = "OUTRIGGER_PEER_KEY";
 /// Facts not yet taken; at the bound the reader waits, and what it reads with it.
 const HEARD_MAX: usize = 16;
 
@@ -45,6 +48,10 @@ pub(crate) struct Launch {
     pub(crate) arguments: Vec<OsString>,
     /// Where its outputs are kept.
     pub(crate) dir: PathBuf,
+    /// What it shares with the other agents of the stage.
+    pub(crate) peer_key: Option<Secret>,
+    /// What the platform tells it by variables.
+    pub(crate) environment: Vec<(String, Secret)>,
 }
 
 /// A running agent, at the head of its own process group.
@@ -56,7 +63,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it. The environment is empty: what the operator's shell or platform sets must not change the demo.
+    /// Starts it. The environment holds at most that key and what the stage's platform tells: what the operator's shell or platform
+    /// sets must not change the demo.
     pub(crate) fn start(launch: &Launch) -> io::Result<Self> {
         let (program, leading) = launch.outrigger.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let log = log_file(&launch.dir.join("agent.log"))?;
@@ -69,6 +77,8 @@ impl Process {
             .args(&launch.outrigger)
             .args(&launch.arguments)
             .env_clear()
+            .envs(launch.peer_key.iter().map(|key| (PEER_KEY, key.expose())))
+            .envs(launch.environment.iter().map(|(name, value)| (name, value.expose())))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -2,7 +2,9 @@
 //!
 //! It owns what "the agent did what was right" means. It deliberately does not know how it is shown.
 
-use std::collections::{HashMap, VecDeque};
+mod witness;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
@@ -12,11 +14,13 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::clock::Clock;
 use crate::stage::app::{AppPlan, Behaviour};
 use crate::stage::event::StageEvent;
+use crate::stage::fleet::Watch;
 use crate::stage::http::Client;
 use crate::stage::load::{Load, Served};
 use crate::stage::plan::{OUTAGE, Plan, WARM_UP};
+use crate::stage::script::witness::news;
 use crate::stage::timeline::{Event, Second, Summary, What};
-use crate::stage::view::{self, AgentView, RecordView};
+use crate::stage::view::{self, Election};
 use crate::stage::{Stage, StageError};
 
 /// A watch ends on a tick and is seen a second later, and a tick in which the machine stalled does not count towards it;
@@ -50,6 +54,16 @@ struct Seen {
     /// Whose fault the agent said it is, last.
     diagnosis: Option<(String, String)>,
     succeeded: bool,
+    /// The vote behind the rollback.
+    election: Option<Election>,
+    /// Who asked for votes, and in which epoch.
+    asked: BTreeSet<(String, u64)>,
+    /// Who agreed with whom, in the last epoch in which that one asked.
+    agreed: BTreeSet<(String, String)>,
+    /// Whose baseline an agent on trial holds.
+    baselines_from: BTreeMap<String, String>,
+    /// Agents of the trial that are not started again.
+    crashed: usize,
     gave_up: bool,
     known_good: HashMap<String, bool>,
     /// What was told of each record last, so that each is told once for each progress.
@@ -70,6 +84,8 @@ pub struct Script<'a> {
     client: Client,
     load: Option<Load>,
     ticks: Interval,
+    /// Where there are several agents.
+    watch: Option<Watch>,
     seen: Seen,
 }
 
@@ -88,6 +104,7 @@ impl<'a> Script<'a> {
             client: Client::default(),
             load: None,
             ticks,
+            watch: (plan.replicas > 1).then(|| stage.watch()),
             seen: Seen::default(),
         }
     }
@@ -118,6 +135,10 @@ impl<'a> Script<'a> {
             judging: self.plan.judging,
             served,
             rollbacks: self.stage.rollbacks(),
+            replicas: self.plan.replicas,
+            election: self.seen.election.clone(),
+            elections: self.seen.asked.len(),
+            baselines_from: self.seen.baselines_from.clone().into_iter().collect(),
             onset: self.seen.onset,
             // The agent is looked at once a second, so the order that follows the verdict may be seen before it.
             time_to_verdict: since_onset(self.seen.verdict.into_iter().chain(self.seen.ordered).min()),
@@ -190,7 +211,7 @@ impl<'a> Script<'a> {
 
     async fn await_known_good(&mut self, release: &str) -> Result<(), String> {
         // The watch counts from the end of the warm-up.
-        let late = self.now() + WARM_UP + self.plan.watch() + WATCH_SLACK;
+        let late = self.now() + WARM_UP + self.plan.watch() + self.plan.settles() + WATCH_SLACK;
         while !self.seen.known_good.get(release).copied().unwrap_or(false) {
             self.second().await;
             if self.seen.ordered.is_some() {
@@ -306,6 +327,11 @@ impl<'a> Script<'a> {
     }
 
     fn check_rollbacks(&self) -> Result<(), String> {
+        if let Some(election) = &self.seen.election
+            && 2 * election.voters.len() as u64 <= election.of
+        {
+            return Err(format!("only {} of {} agents agreed", election.voters.len(), election.of));
+        }
         match self.stage.rollbacks() {
             1 => Ok(()),
             count => Err(format!("{count} rollbacks were carried out where one was right")),
@@ -345,6 +371,7 @@ impl<'a> Script<'a> {
                     Err(broadcast::error::RecvError::Lagged(_)) => {}
                     Err(broadcast::error::RecvError::Closed) => break,
                 },
+                news = news(&mut self.watch) => self.fleet_changed(news).await,
                 _ = self.ticks.tick() => break,
             }
         }
@@ -372,79 +399,6 @@ impl<'a> Script<'a> {
             self.seen.recent.pop_front();
         }
         self.seen.recent.push_back(served);
-    }
-
-    async fn stage_event(&mut self, event: StageEvent) {
-        let now = self.now();
-        let seen = &mut self.seen;
-        let accused = |id: &String| seen.second_deployment.as_ref() == Some(id);
-        match &event {
-            StageEvent::Created { id, release, .. } if release == SECOND => {
-                seen.second_deployment = Some(id.clone());
-            }
-            StageEvent::FaultBegan { id } if accused(id) => {
-                seen.onset.get_or_insert(now);
-            }
-            StageEvent::Exited { id, exit } if accused(id) && exit.code != Some(0) => {
-                // The fault of a crashing app is its end, whoever noticed first.
-                if self.plan.scenario == Behaviour::Crash {
-                    seen.onset.get_or_insert(now);
-                }
-            }
-            StageEvent::Crashed { id } if accused(id) => seen.gave_up = true,
-            StageEvent::RollbackTaken { .. } => {
-                seen.ordered.get_or_insert(now);
-            }
-            StageEvent::WentLive { release, .. } if release == FIRST && seen.ordered.is_some() => {
-                // A good second before it, by chance, is no recovery.
-                if seen.restored.replace(seen.restored.unwrap_or(now)).is_none() {
-                    seen.recent.clear();
-                }
-            }
-            StageEvent::Created { .. }
-            | StageEvent::Listening { .. }
-            | StageEvent::WentLive { .. }
-            | StageEvent::Unhealthy { .. }
-            | StageEvent::Terminating { .. }
-            | StageEvent::Killed { .. }
-            | StageEvent::Exited { .. }
-            | StageEvent::Restarting { .. }
-            | StageEvent::Crashed { .. }
-            | StageEvent::Removed { .. }
-            | StageEvent::FaultBegan { .. }
-            | StageEvent::RollbackRepeated { .. }
-            | StageEvent::RollbackRefused { .. } => {}
-        }
-        self.tell(What::Stage(event)).await;
-    }
-
-    async fn agent_seen(&mut self, agent: &AgentView) {
-        if agent.release == SECOND && agent.verdict == "degraded" {
-            let now = self.now();
-            self.seen.verdict.get_or_insert(now);
-            if !agent.diagnosis.0.is_empty() {
-                self.seen.diagnosis = Some(agent.diagnosis.clone());
-            }
-        }
-        if agent.known_good {
-            self.seen.known_good.insert(agent.release.clone(), true);
-        }
-        // Newest first as they come; told in the order in which they happened.
-        let mut records: Vec<RecordView> = agent.records.clone();
-        records.sort_by(|a, b| a.id.cmp(&b.id));
-        for record in records {
-            let back = record.decision.as_deref() == Some("roll_back");
-            // The agent may be replaced before it is looked at again; its record is the same.
-            if let Some(whose) = record.diagnosis.as_ref().filter(|_| self.seen.diagnosis.is_none()) {
-                let label = whose.split(' ').next().unwrap_or_default().to_owned();
-                self.seen.diagnosis = Some((label, whose.clone()));
-            }
-            self.seen.succeeded |= back && record.progress.as_deref() == Some("succeeded");
-            let told = self.seen.told.insert(record.id.clone(), record.progress.clone());
-            if told.as_ref() != Some(&record.progress) {
-                self.tell(What::Record(record)).await;
-            }
-        }
     }
 
     async fn note(&self, text: String) {

@@ -1,5 +1,8 @@
 //! The platform's life cycle, the edge and the load, on real processes and sockets.
 
+mod orders;
+mod several;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +41,7 @@ impl Scene {
         options.overlap = Duration::from_millis(50);
         options.restart_backoff = Duration::from_millis(20);
         options.health_interval = Duration::from_millis(20);
-        options.clone_volume = copy_files;
+        options.clone_volume = Some(copy_files);
         change(&mut options);
         let stage = Stage::start(options, Clock::start()).await.unwrap();
         let events = stage.events();

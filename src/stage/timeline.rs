@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use crate::stage::app::Behaviour;
 use crate::stage::event::{AgentExit, StageEvent};
+use crate::stage::fleet::FleetEvent;
 use crate::stage::load::Served;
-use crate::stage::view::{AgentView, RecordView};
+use crate::stage::view::{AgentView, Election, RecordView};
 
 /// An event and when it was seen, counted from the demo's start.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +48,8 @@ pub enum What {
     Stage(StageEvent),
     /// The agent wrote a record, or wrote it again with more known.
     Record(RecordView),
+    /// Something changed among several agents.
+    Fleet(FleetEvent),
     /// A second went by.
     Second(Second),
     /// The end.
@@ -77,6 +80,15 @@ pub struct Summary {
     pub served: Served,
     /// Rollbacks really carried out.
     pub rollbacks: u64,
+    /// Agents of each deployment.
+    pub replicas: usize,
+    /// The vote: who carried the rollback out, and who agreed; `None`: there was none.
+    pub election: Option<Election>,
+    /// How many elections there were.
+    pub elections: usize,
+    /// Agents of the release on trial that hold a baseline which they did not learn themselves, and from whom; the latter is
+    /// empty where they do not say.
+    pub baselines_from: Vec<(String, String)>,
     /// When the fault began.
     pub onset: Option<Duration>,
     /// From there to the verdict.
@@ -93,7 +105,7 @@ impl Event {
     /// Who did it.
     pub fn who(&self) -> &'static str {
         match &self.what {
-            What::Record(_) => "agent",
+            What::Record(_) | What::Fleet(_) => "agent",
             What::Stage(StageEvent::WentLive { .. }) => "edge",
             What::Stage(StageEvent::FaultBegan { .. }) => "app",
             What::Stage(StageEvent::Listening { .. } | StageEvent::Exited { .. }) => "agent",
@@ -115,6 +127,7 @@ impl Event {
             What::Override { text } | What::Note { text } => Some(text.clone()),
             What::Stage(event) => Some(stage_text(event)),
             What::Record(record) => Some(record.text.clone()),
+            What::Fleet(event) => Some(format!("{} {}", event.agent(), event.text())),
             What::Second(_) | What::Summary(_) => None,
         }
     }
@@ -130,6 +143,7 @@ impl Event {
             What::Note { text } => ("note", json!({ "text": text })),
             What::Stage(event) => stage_json(event),
             What::Record(record) => ("record", record_json(record)),
+            What::Fleet(event) => event.json(),
             What::Second(second) => ("second", second_json(second)),
             What::Summary(summary) => ("summary", summary_json(summary)),
         };
@@ -161,25 +175,28 @@ fn stage_text(event: &StageEvent) -> String {
             format!("deploying {release} as {id}, its volume copied from {from}")
         }
         StageEvent::Created { id, release, volume_from: None } => format!("deploying {release} as {id}"),
-        StageEvent::Listening { id, pid, addresses } => {
-            format!("{id} listens (process {pid}), dashboard http://{}/", addresses.admin)
+        StageEvent::Listening { agent, pid, addresses, .. } => {
+            format!("{agent} listens (process {pid}), dashboard http://{}/", addresses.admin)
         }
-        StageEvent::WentLive { id, release, admin } => {
+        StageEvent::WentLive { id, release, admin, replicas: 1 } => {
             format!("{release} is live ({id}); dashboard http://{admin}/")
+        }
+        StageEvent::WentLive { id, release, replicas, .. } => {
+            format!("{release} is live ({id}, {replicas} replicas)")
         }
         StageEvent::Unhealthy { id, reason } => {
             format!("{id} failed its health check, the former stays live: {reason}")
         }
-        StageEvent::Terminating { id } => format!("SIGTERM to {id}"),
-        StageEvent::Killed { id } => format!("SIGKILL to {id}"),
-        StageEvent::Exited { id, exit } => format!("{id} {}", exit_text(exit)),
-        StageEvent::Restarting { id, attempt, after } => {
+        StageEvent::Terminating { agent, .. } => format!("SIGTERM to {agent}"),
+        StageEvent::Killed { agent, .. } => format!("SIGKILL to {agent}"),
+        StageEvent::Exited { agent, exit, .. } => format!("{agent} {}", exit_text(exit)),
+        StageEvent::Restarting { agent, attempt, after, .. } => {
             let after = humantime::format_duration(*after);
-            format!("{id} is started again in {after} (restart {attempt})")
+            format!("{agent} is started again in {after} (restart {attempt})")
         }
-        StageEvent::Crashed { id } => format!("{id} failed too often and is not started again"),
+        StageEvent::Crashed { agent, .. } => format!("{agent} failed too often and is not started again"),
         StageEvent::Removed { id } => format!("{id} is gone"),
-        StageEvent::FaultBegan { id } => format!("the app of {id} begins to misbehave"),
+        StageEvent::FaultBegan { agent, .. } => format!("the app of {agent} begins to misbehave"),
         StageEvent::RollbackTaken { decision, from, to, deployment } => {
             format!("rollback of {from} to {to} taken as {deployment} (decision {decision})")
         }
@@ -195,30 +212,37 @@ fn stage_json(event: &StageEvent) -> (&'static str, Value) {
         StageEvent::Created { id, release, volume_from } => {
             ("created", json!({ "deployment": id, "release": release, "volume_from": volume_from }))
         }
-        StageEvent::Listening { id, pid, addresses } => (
+        StageEvent::Listening { id, agent, pid, addresses } => (
             "listening",
             json!({
                 "deployment": id,
+                "agent": agent,
                 "pid": pid,
                 "public": addresses.public.to_string(),
                 "admin": addresses.admin.to_string(),
             }),
         ),
-        StageEvent::WentLive { id, release, admin } => {
-            ("live", json!({ "deployment": id, "release": release, "dashboard": format!("http://{admin}/") }))
+        StageEvent::WentLive { id, release, admin, replicas } => {
+            let dashboard = format!("http://{admin}/");
+            let live =
+                json!({ "deployment": id, "release": release, "dashboard": dashboard, "replicas": replicas });
+            ("live", live)
         }
         StageEvent::Unhealthy { id, reason } => ("unhealthy", json!({ "deployment": id, "reason": reason })),
-        StageEvent::Terminating { id } => ("terminating", json!({ "deployment": id })),
-        StageEvent::Killed { id } => ("killed", json!({ "deployment": id })),
-        StageEvent::Exited { id, exit } => {
-            ("exited", json!({ "deployment": id, "code": exit.code, "signal": exit.signal }))
+        StageEvent::Terminating { id, agent } => ("terminating", json!({ "deployment": id, "agent": agent })),
+        StageEvent::Killed { id, agent } => ("killed", json!({ "deployment": id, "agent": agent })),
+        StageEvent::Exited { id, agent, exit } => {
+            ("exited", json!({ "deployment": id, "agent": agent, "code": exit.code, "signal": exit.signal }))
         }
-        StageEvent::Restarting { id, attempt, after } => {
-            ("restarting", json!({ "deployment": id, "attempt": attempt, "after_seconds": seconds(*after) }))
+        StageEvent::Restarting { id, agent, attempt, after } => {
+            let after = seconds(*after);
+            let again =
+                json!({ "deployment": id, "agent": agent, "attempt": attempt, "after_seconds": after });
+            ("restarting", again)
         }
-        StageEvent::Crashed { id } => ("crashed", json!({ "deployment": id })),
+        StageEvent::Crashed { id, agent } => ("crashed", json!({ "deployment": id, "agent": agent })),
         StageEvent::Removed { id } => ("removed", json!({ "deployment": id })),
-        StageEvent::FaultBegan { id } => ("fault_began", json!({ "deployment": id })),
+        StageEvent::FaultBegan { id, agent } => ("fault_began", json!({ "deployment": id, "agent": agent })),
         StageEvent::RollbackTaken { decision, from, to, deployment } => (
             "rollback_taken",
             json!({ "decision": decision, "from": from, "to": to, "deployment": deployment }),
@@ -268,6 +292,8 @@ fn second_json(second: &Second) -> Value {
 }
 
 fn summary_json(summary: &Summary) -> Value {
+    let baselines = summary.baselines_from.iter().map(|(agent, from)| (agent.clone(), from.as_str().into()));
+    let baselines: serde_json::Map<String, Value> = baselines.collect();
     json!({
         "scenario": summary.scenario.label(),
         "judge": summary.judging,
@@ -278,6 +304,12 @@ fn summary_json(summary: &Summary) -> Value {
         "timed_out": summary.served.timed_out,
         "failed_share": rounded(summary.served.failed_share()),
         "rollbacks": summary.rollbacks,
+        "replicas": summary.replicas,
+        "elections": summary.elections,
+        "elected": summary.election.as_ref().map(|election| &election.agent),
+        "agreed": summary.election.as_ref().map(|election| &election.voters),
+        "votes": summary.election.as_ref().map(|election| election.of),
+        "baselines_from": baselines,
         "onset": summary.onset.map(seconds),
         "time_to_verdict": summary.time_to_verdict.map(seconds),
         "time_to_recovery": summary.time_to_recovery.map(seconds),

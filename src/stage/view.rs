@@ -62,8 +62,23 @@ pub struct RecordView {
     pub diagnosis: Option<String>,
     /// Of a decision: how far the act has come.
     pub progress: Option<String>,
+    /// Of a decision: the proof that this agent was elected to carry it out.
+    pub election: Option<Election>,
     /// One line for people.
     pub text: String,
+}
+
+/// Who was elected, and by whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Election {
+    /// Who.
+    pub agent: String,
+    /// Who agreed.
+    pub voters: Vec<String>,
+    /// Of how many.
+    pub of: u64,
+    /// In the how-manieth election that anybody knows of.
+    pub epoch: u64,
 }
 
 /// Asks the agent at `admin`; `None` when it shows nothing now.
@@ -110,7 +125,8 @@ fn snapshot_view(snapshot: &Value) -> AgentView {
         why: label(&verdict["why"]),
         diagnosis: (label(&engine["diagnosis"]), label(&engine["diagnosis"]["why"])),
         evidence: evidence.chain(joint).collect(),
-        known_good: engine["watch"]["passed"] == true || label(&engine["standing"]) == "known_good",
+        // A watch that is over may still be undone by what other agents saw; then the release does not stand so.
+        known_good: label(&engine["standing"]) == "known_good",
         records: Vec::new(),
     }
 }
@@ -150,12 +166,25 @@ fn record_view(record: &Value) -> RecordView {
             format!("{whose} {ground} {probe}").trim().to_owned()
         }),
         progress: some(field("progress")),
+        election: election(&what["certificate"]),
         text: field("summary"),
     };
     if view.text.is_empty() {
         view.text = text(&view, &field("from"), &field("to"));
     }
     view
+}
+
+fn election(certificate: &Value) -> Option<Election> {
+    let voters = certificate["voters"].as_array()?;
+    let name = |value: &Value| value.as_str().or_else(|| value["replica"].as_str()).unwrap_or("?").to_owned();
+    let ask = certificate.get("ask").unwrap_or(certificate);
+    let roster = certificate.get("roster").unwrap_or(certificate);
+    let replicas = roster["replicas"].as_u64().unwrap_or_default();
+    // A watcher votes where the replicas are even in number.
+    let of = replicas + u64::from(roster["watcher"] == true && replicas.is_multiple_of(2));
+    let epoch = ask["epoch"].as_u64().unwrap_or_default();
+    Some(Election { agent: name(&ask["candidate"]), voters: voters.iter().map(name).collect(), of, epoch })
 }
 
 fn text(view: &RecordView, from: &str, to: &str) -> String {
@@ -205,6 +234,7 @@ mod tests {
                 { "stream": "route_errors", "route": "GET /cart", "progress": 0.25 },
             ],
             "watch": { "passed": true },
+            "standing": "known_good",
         });
         let flat = snapshot_view(&engine);
         assert_eq!((flat.verdict.as_str(), flat.detail.as_str()), ("degraded", "errors"));
@@ -212,6 +242,21 @@ mod tests {
         assert!(flat.known_good);
         assert_eq!(snapshot_view(&json!({ "engine": engine })), flat);
         assert_eq!(snapshot_view(&json!({})), AgentView::default());
+    }
+
+    #[test]
+    fn a_decision_of_several_says_who_agreed() {
+        let ask = json!({ "epoch": 1, "candidate": { "replica": "r1-d2", "boot": "a" } });
+        let voters = json!([{ "replica": "r1-d2" }, "r2-d2"]);
+        let certificate = json!({ "ask": ask, "voters": voters, "roster": { "replicas": 3 } });
+        let rows = json!([{ "id": "a", "decided": { "decision": "roll_back", "certificate": certificate } }]);
+        let expected = Election {
+            agent: "r1-d2".to_owned(),
+            voters: vec!["r1-d2".to_owned(), "r2-d2".to_owned()],
+            of: 3,
+            epoch: 1,
+        };
+        assert_eq!(records_view(&rows)[0].election, Some(expected));
     }
 
     #[test]

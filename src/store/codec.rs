@@ -5,18 +5,15 @@
 
 pub(super) mod baseline;
 pub(super) mod fact;
-mod pack;
+pub(super) mod item;
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer as _, V2DeflateSerializer};
 
 use crate::engine::baseline::latency_histogram;
 use crate::engine::window::Latencies;
-
-/// Bytes that are not what they should be.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the stored bytes are damaged: {0}")]
-pub(super) struct Damaged(pub(super) &'static str);
+use crate::pack;
+pub(super) use crate::pack::Damaged;
 
 /// A tick's latencies: pairs to the end.
 pub(super) fn latencies_to_bytes(latencies: &Latencies) -> Vec<u8> {

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::engine::baseline::Baseline;
 use crate::engine::history::{FACTS_MAX, Fact, KeptFact, OpenWatch, WatchStart};
 use crate::engine::release::{RecordId, Release};
-use crate::engine::tick::Tick;
+use crate::engine::tick::{Round, Tick};
 use crate::engine::time::Time;
 use crate::store::codec;
 use crate::store::rows::{Damage, column, json, number, text, time};
@@ -28,13 +28,51 @@ pub struct StoredWatch {
 }
 
 pub(super) fn write_watch(connection: &Connection, start: &WatchStart) -> rusqlite::Result<()> {
+    let next =
+        connection.query_row("SELECT max(coalesce(max(n), 0), 0) + 1 FROM watches", [], |row| row.get(0))?;
+    put_watch(connection, next, start)
+}
+
+/// A watch of another agent: older than all of its own, whenever it began.
+pub(super) fn write_inherited(connection: &Connection, start: &WatchStart) -> rusqlite::Result<()> {
+    let next =
+        connection.query_row("SELECT min(coalesce(min(n), 0), 0) - 1 FROM watches", [], |row| row.get(0))?;
+    put_watch(connection, next, start)
+}
+
+/// Whether this agent has that watch by itself, or watches that release by itself.
+pub(super) fn is_own(connection: &Connection, start: &WatchStart) -> rusqlite::Result<bool> {
+    connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM watches WHERE n > 0 AND id = ?1)
+             OR EXISTS (SELECT 1 FROM watches
+                        WHERE n = (SELECT max(n) FROM watches WHERE n > 0) AND release = ?2)",
+        [start.id.as_str(), start.release.as_str()],
+        |row| row.get(0),
+    )
+}
+
+/// The id of another agent's watch of the release.
+pub(super) fn inherited(connection: &Connection, release: &str) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT id FROM watches WHERE n < 0 AND release = ?1";
+    connection.query_row(sql, [release], |row| text(row, "id")).optional()
+}
+
+/// Forgets a watch with its facts.
+pub(super) fn forget(connection: &Connection, id: &str) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM evidence WHERE watch = ?1", [id])?;
+    connection.execute("DELETE FROM watches WHERE id = ?1", [id])?;
+    Ok(())
+}
+
+fn put_watch(connection: &Connection, n: i64, start: &WatchStart) -> rusqlite::Result<()> {
     let doc = json(&WatchDoc::from(start));
     let baseline = start.baseline.as_ref().map(codec::baseline::to_bytes);
     let digest = watch_digest(start.id.as_str(), start.release.as_str(), start.at, &doc, baseline.as_deref());
     connection.execute(
-        "INSERT OR REPLACE INTO watches (id, at_ms, release, doc, baseline, digest)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT OR REPLACE INTO watches (n, id, at_ms, release, doc, baseline, digest)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![
+            n,
             start.id.as_str(),
             column(start.at.as_millis()),
             start.release.as_str(),
@@ -57,15 +95,17 @@ fn watch_digest(id: &str, release: &str, at: Time, doc: &str, baseline: Option<&
     hash.finalize().into()
 }
 
+/// A fact of this agent's own. Another's watch that it goes on with is its own from then on.
 pub(super) fn write_fact(connection: &Connection, kept: &KeptFact) -> rusqlite::Result<()> {
-    let none;
-    let tick = match &kept.fact {
-        Fact::Tick(tick) => tick.as_ref(),
-        Fact::Ready | Fact::Exited { .. } | Fact::Restarted => {
-            none = Tick::starting(kept.at);
-            &none
-        }
-    };
+    connection.execute(
+        "UPDATE watches SET n = (SELECT max(max(n), 0) + 1 FROM watches) WHERE id = ?1 AND n < 0",
+        [kept.watch.as_str()],
+    )?;
+    write_fact_row(connection, kept)
+}
+
+pub(super) fn write_fact_row(connection: &Connection, kept: &KeptFact) -> rusqlite::Result<()> {
+    let tick = codec::fact::columns(kept.at, &kept.fact);
     let latencies = codec::latencies_to_bytes(&tick.latencies);
     let more = codec::fact::more_to_bytes(&kept.fact);
     connection.execute(
@@ -98,11 +138,9 @@ pub(super) fn write_fact(connection: &Connection, kept: &KeptFact) -> rusqlite::
     Ok(())
 }
 
-/// The tick of a row, whoever wrote it.
-fn tick(row: &Row<'_>) -> rusqlite::Result<Result<Tick, String>> {
-    let latencies: Vec<u8> = row.get("latencies")?;
-    let more: Option<Vec<u8>> = row.get("more")?;
-    let mut tick = Tick {
+/// The figures of a row that have columns.
+fn figures(row: &Row<'_>) -> rusqlite::Result<Tick> {
+    Ok(Tick {
         from: time(row, "from_ms")?,
         to: time(row, "to_ms")?,
         judged: number(row, "judged")?,
@@ -114,7 +152,14 @@ fn tick(row: &Row<'_>) -> rusqlite::Result<Result<Tick, String>> {
         overdue: number(row, "overdue")?,
         stalled: row.get("stalled")?,
         ..Tick::default()
-    };
+    })
+}
+
+/// The tick of a row, whoever wrote it.
+fn tick(row: &Row<'_>) -> rusqlite::Result<Result<Tick, String>> {
+    let latencies: Vec<u8> = row.get("latencies")?;
+    let more: Option<Vec<u8>> = row.get("more")?;
+    let mut tick = figures(row)?;
     let read = codec::latencies_from_bytes(&latencies).and_then(|latencies| {
         tick.latencies = latencies;
         codec::fact::wide_from_bytes(&more.unwrap_or_default(), &mut tick)
@@ -142,13 +187,30 @@ fn fact(row: &Row<'_>) -> rusqlite::Result<Result<KeptFact, String>> {
         (Err(fault), _) => return Ok(Err(fault)),
     };
     let checked: Vec<u8> = row.get("checked")?;
-    if codec::fact::check(&fact, &latencies, &more) == checked.as_slice() {
+    // A round is read from its bytes alone; the sums beside them must be its own.
+    let is_sum =
+        !matches!(fact.fact, Fact::Round(_)) || *codec::fact::columns(fact.at, &fact.fact) == figures(row)?;
+    if is_sum && codec::fact::check(&fact, &latencies, &more) == checked.as_slice() {
         return Ok(Ok(fact));
     }
     Ok(Err("its check does not match".to_owned()))
 }
 
-/// Ticks that began in `[from, to)`, the newest `limit` of them, oldest first.
+/// The tick of a row: of a round, what all its replicas saw together.
+fn pooled(row: &Row<'_>) -> rusqlite::Result<Result<Tick, String>> {
+    if text(row, "kind")? == "tick" {
+        return tick(row);
+    }
+    let pooled = |kept: KeptFact| match kept.fact {
+        Fact::Round(round) => Ok(Round { candidate: round.candidate, control: None }.pooled()),
+        Fact::Tick(_) | Fact::Ready | Fact::Exited { .. } | Fact::Restarted => {
+            Err("it is no round".to_owned())
+        }
+    };
+    Ok(fact(row)?.and_then(pooled))
+}
+
+/// Ticks, and rounds of several replicas put together, that began in `[from, to)`, the newest `limit` of them, oldest first.
 pub(super) fn ticks(
     connection: &Connection,
     release: &Release,
@@ -157,14 +219,14 @@ pub(super) fn ticks(
     damage: &mut Vec<Damage>,
 ) -> rusqlite::Result<Vec<Tick>> {
     let mut statement = connection.prepare(
-        "SELECT * FROM evidence WHERE release = ?1 AND from_ms >= ?2 AND from_ms < ?3 AND kind = 'tick'
+        "SELECT * FROM evidence WHERE release = ?1 AND from_ms >= ?2 AND from_ms < ?3 AND kind IN ('tick', 'round')
          ORDER BY from_ms DESC, id DESC LIMIT ?4",
     )?;
     let (from, to) = (column(from.as_millis()), column(to.as_millis()));
     let mut rows = statement.query(params![release.as_str(), from, to, column(limit as u64)])?;
     let mut ticks = Vec::new();
     while let Some(row) = rows.next()? {
-        match tick(row)? {
+        match pooled(row)? {
             Ok(tick) => ticks.push(tick),
             Err(fault) => damage.push(Damage { row: format!("tick {}", row.get::<_, i64>("id")?), fault }),
         }
@@ -173,12 +235,13 @@ pub(super) fn ticks(
     Ok(ticks)
 }
 
-/// The watch that was begun last, if all its facts are there and are not too many to go on from.
+/// The watch that this agent began last, or another one, if all its facts are there and are not too many to go on from.
 pub(super) fn open_watch(
     connection: &Connection,
     damage: &mut Vec<Damage>,
 ) -> rusqlite::Result<Option<Box<OpenWatch>>> {
-    let newest = "SELECT id FROM watches ORDER BY n DESC LIMIT 1";
+    // Those of other agents count where there is none of its own, the one that began last.
+    let newest = "SELECT id FROM watches ORDER BY max(n, 0) DESC, at_ms DESC, id DESC LIMIT 1";
     let newest: Option<String> = connection.query_row(newest, [], |row| text(row, "id")).optional()?;
     let Some(id) = newest else { return Ok(None) };
     let row = || format!("watch {id}");

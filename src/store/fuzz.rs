@@ -32,7 +32,7 @@ pub fn tick_bytes(tick: &Tick) -> Vec<u8> {
 /// Reads a fact that is no tick; the first byte chooses its kind.
 pub fn event(bytes: &[u8]) -> Result<Fact, String> {
     let (first, more) = bytes.split_first().ok_or("nothing is there")?;
-    let kind = ["ready", "restarted", "exited"][usize::from(*first) % 3];
+    let kind = ["ready", "restarted", "exited", "round"][usize::from(*first) % 4];
     codec::fact::event_from_bytes(kind, more).map_err(|error| error.to_string())
 }
 

@@ -10,13 +10,14 @@
 //! its order; when it fails, each of its writes fails with the same error, and the thread goes on: a full disk is a
 //! state that ends.
 //!
-//! **It does not judge.** It knows no clock, no thresholds, and of a decision only how far its act has come. It never
+//! **It does not judge.** It knows no clock (but one that says what of a peer's memory is news for people), no thresholds, and of a decision only how far its act has come. It never
 //! repairs or overwrites a damaged database: it names it. A damaged row is passed over and reported, except that a
 //! damaged pause still pauses and a damaged record of an act still counts as one.
 //!
 //! **Its size** is bounded by the numbers of ticks and records that are kept. Measured: a busy service's tick (200
 //! different latencies) takes some 750 bytes, and what it saw by route 1 to 3 KB more where 50 routes are busy, 6 KB where
 //! 200 are. The default of 20,000 ticks takes 15 MB without routes and at most some 90 MB with them (`prune` says how);
+//! What several replicas saw in a slot is kept replica by replica and takes as many times as much; fewer are kept then.
 //! 48 hours (34,560 ticks) without routes take 25 to 29 MB, which the check at the start reads in 40 ms. A baseline of 50
 //! routes and all hours of the week takes 55 KB, of 200 routes 100 KB. A record of a decision takes some 3 KB, others a
 //! tenth of that.
@@ -30,7 +31,10 @@ mod error;
 mod evidence;
 #[doc(hidden)]
 pub mod fuzz;
+mod handover;
+mod locked;
 mod open;
+mod outbox;
 mod prune;
 mod rows;
 mod schema;
@@ -41,10 +45,10 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config;
 use crate::engine::baseline::Baseline;
@@ -63,7 +67,11 @@ pub use crate::store::archive::{Archive, FACTS_READ_MAX, ListedWatch, POINTS_REA
 pub use crate::store::copy::clone_store;
 pub use crate::store::error::{CloneError, OpenError, ReadError, WriteError};
 pub use crate::store::evidence::StoredWatch;
+pub use crate::store::handover::{
+    Export, ITEM_BYTES_MAX, ITEMS_MAX, ImportReport, Imported, Item, RECORDS_EXPORTED, WATCH_BYTES_MAX,
+};
 pub use crate::store::open::DATABASE_FILE;
+pub use crate::store::outbox::{AlertStep, AlertWrite, OutboxRow, Outlets, Pending};
 
 /// How many writes and reads wait at most. At the bound [`Store::write`] and all reads wait for a place, and
 /// [`Store::try_write`] drops. The largest write, a baseline, takes some 100 KB: 25 MB in the worst case.
@@ -89,7 +97,14 @@ pub enum Write {
     /// What is thought of a release.
     Release(ReleaseMemory),
     /// The pause in force, or that there is none.
-    Pause(Option<Pause>),
+    Pause {
+        /// The pause.
+        pause: Option<Pause>,
+        /// When that changed.
+        at: Time,
+    },
+    /// What became of an alert.
+    Alert(AlertWrite),
 }
 
 /// How the store is.
@@ -125,6 +140,12 @@ struct Shared {
     failed: AtomicU64,
     damaged: AtomicU64,
     last_error: Mutex<Option<String>>,
+    /// Whom alerts are queued for; unset: nobody.
+    outlets: OnceLock<Outlets>,
+    /// Goes up when alerts were queued.
+    queued: watch::Sender<u64>,
+    /// Alerts that were dropped untold.
+    untold: AtomicU64,
 }
 
 impl Shared {
@@ -211,7 +232,7 @@ impl Store {
         Ok(found.pop().filter(|record| id.len() >= PREFIX_MIN || record["id"] == id))
     }
 
-    /// The release's ticks that began in `[from, to)`, oldest first; of more than `limit`, the newest.
+    /// The release's ticks, those of several replicas put together, that began in `[from, to)`, oldest first; of more than `limit`, the newest.
     pub async fn ticks(
         &self,
         release: &Release,
@@ -222,6 +243,51 @@ impl Store {
         let (release, limit) = (release.clone(), limit.min(TICKS_READ_MAX));
         self.ask(move |connection, damage| evidence::ticks(connection, &release, (from, to), limit, damage))
             .await
+    }
+
+    /// What other agents may take over of what is remembered.
+    pub async fn export(&self, what: Export) -> Result<Vec<Item>, ReadError> {
+        self.ask(move |connection, damage| handover::export(connection, what, damage)).await
+    }
+
+    /// What a write changed, as it is held now, to be told to others as it happens; `None` where they need not know, or it is
+    /// not held any more. Ask after the write.
+    pub async fn export_one(&self, write: &Write) -> Result<Option<Item>, ReadError> {
+        let Some(wanted) = handover::Wanted::of(write) else { return Ok(None) };
+        self.ask(move |connection, _| handover::export_one(connection, &wanted)).await
+    }
+
+    /// Takes over what other agents remember, beside what is held; all of it is durable then, or none. A watch is taken only
+    /// if all items that belong to it are there.
+    pub async fn import(&self, items: Vec<Item>) -> Result<Imported, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job::Import(items, answer)).await.map_err(|_| WriteError::Closed)?;
+        answered.await.map_err(|_| WriteError::Closed)?
+    }
+
+    /// From now on alerts are queued for these, once and for all: a second word changes nothing.
+    pub fn tell_through(&self, outlets: Outlets) {
+        let _ = self.shared.outlets.set(outlets);
+    }
+
+    /// Changes whenever alerts were queued, or what became of them was written.
+    pub fn alerts_queued(&self) -> watch::Receiver<u64> {
+        self.shared.queued.subscribe()
+    }
+
+    /// The alerts that wait for this channel, the most urgent first, up to 200.
+    pub async fn alerts_pending(&self, channel: &'static str) -> Result<Vec<Pending>, ReadError> {
+        self.ask(move |connection, damage| outbox::pending(connection, channel, damage)).await
+    }
+
+    /// All alerts that are remembered, the newest first.
+    pub async fn alerts(&self) -> Result<Vec<OutboxRow>, ReadError> {
+        self.ask(|connection, _| outbox::list(connection)).await
+    }
+
+    /// Alerts that were dropped untold, because too many waited.
+    pub fn alerts_dropped(&self) -> u64 {
+        self.shared.untold.load(Ordering::Relaxed)
     }
 
     /// How the store is, as of now and without waiting for it.

@@ -15,6 +15,9 @@
 
 use rusqlite::{Connection, params};
 
+use crate::store::locked::LAST_LOCK;
+use crate::store::rows::LAST_ACT;
+
 /// Rows are counted and pruned each time this many writes were made: a table exceeds its bound by at most this.
 pub(super) const PRUNE_EVERY: u64 = 256;
 /// The most rows that are deleted from a table at a time. A greater excess (a bound that was lowered) is worked off
@@ -79,15 +82,15 @@ fn prune_watches(connection: &Connection) -> rusqlite::Result<()> {
 fn prune_records(connection: &Connection, max: u64) -> rusqlite::Result<()> {
     let rows: i64 = connection.query_row("SELECT count(*) FROM records", [], |row| row.get(0))?;
     let excess = u64::try_from(rows).unwrap_or(0).saturating_sub(max).min(PRUNE_CHUNK);
-    // Kept at any age: decisions under way (the engine has one at a time) and the last act, on which the cooldown
-    // and "one act a release" rest.
+    // Kept at any age: decisions under way (the engine has one at a time), the last act, on which the cooldown and "one act
+    // a release" rest, and what says whether deployments are locked.
     if excess > 0 {
         connection.execute(
-            "DELETE FROM records WHERE id IN (
-                SELECT id FROM records
-                WHERE open = 0
-                  AND id IS NOT (SELECT id FROM records WHERE act = 1 ORDER BY at_ms DESC, id DESC LIMIT 1)
-                ORDER BY at_ms, id LIMIT ?1)",
+            &format!(
+                "DELETE FROM records WHERE id IN (
+                    SELECT id FROM records WHERE open = 0 AND id IS NOT ({LAST_ACT}) AND id IS NOT ({LAST_LOCK})
+                    ORDER BY at_ms, id LIMIT ?1)"
+            ),
             params![excess as i64],
         )?;
     }

@@ -1,17 +1,23 @@
 //! Rows: how each write becomes one, and how one is read. Runs on the store's thread only.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::de::DeserializeOwned;
 
 use crate::engine::baseline::Baseline;
-use crate::engine::memory::{BASELINES_MAX, LastAct, Memory, OpenDecision, RELEASES_MAX, ReleaseMemory};
+use crate::engine::memory::{
+    ACTS_MAX, BASELINES_MAX, LastAct, Memory, OpenDecision, RELEASES_MAX, ReleaseMemory,
+};
 use crate::engine::record::{Decision, Happening, Pause, Progress, Record};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
 use crate::store::Write;
 use crate::store::codec;
 use crate::store::evidence;
-use crate::store::wire::{PauseDoc, RecordDoc, ReleaseDoc};
+use crate::store::locked;
+use crate::store::outbox;
+use crate::store::wire::{HappeningDoc, PauseDoc, RecordDoc, ReleaseDoc};
 
 /// A row that was passed over because it cannot be read: which, and why.
 pub(super) struct Damage {
@@ -25,39 +31,65 @@ pub(super) fn write(connection: &Connection, write: &Write) -> rusqlite::Result<
         Write::Watch(start) => evidence::write_watch(connection, start),
         Write::Fact(kept) => evidence::write_fact(connection, kept),
         Write::Baseline(baseline) => write_baseline(connection, baseline),
-        Write::Release(memory) => write_release(connection, memory),
-        Write::Pause(Some(pause)) => write_pause(connection, pause),
-        Write::Pause(None) => connection.execute("DELETE FROM pause", []).map(drop),
+        Write::Release(memory) => write_release(connection, memory, std::slice::from_ref(memory)),
+        Write::Alert(of) => outbox::write(connection, of),
+        Write::Pause { pause, at } => write_pause(connection, pause.as_ref(), *at),
     }
 }
 
 fn write_record(connection: &Connection, record: &Record) -> rusqlite::Result<()> {
-    let doc = RecordDoc::from(record);
+    let act = is_act(record);
+    // A failure is an act only where the same record was one before: where the intent had been written.
+    let is_failure = record.what.decided().is_some_and(|d| matches!(d.progress, Progress::Failed { .. }));
+    let was_act = is_failure && was_act(connection, record.id.as_str())?;
+    put_record(connection, record, &json(&RecordDoc::from(record)), act || was_act)
+}
+
+/// Whether the record by itself says that an act was or may have been ordered.
+pub(super) fn is_act(record: &Record) -> bool {
+    let rollback = record.what.decided().filter(|d| d.decision == Decision::RollBack);
+    rollback.is_some_and(|d| was_ordered(&d.progress))
+}
+
+fn was_act(connection: &Connection, id: &str) -> rusqlite::Result<bool> {
+    let found = connection.query_row("SELECT act FROM records WHERE id = ?1", [id], |row| row.get(0));
+    Ok(found.optional()?.unwrap_or(false))
+}
+
+/// The row of a record over an older one of the same id. `act`: an act on it was or may have been ordered, unless its progress
+/// says that there was none.
+pub(super) fn put_record(
+    connection: &Connection,
+    record: &Record,
+    doc: &str,
+    act: bool,
+) -> rusqlite::Result<()> {
     let decided = record.what.decided();
     let rollback = decided.filter(|d| d.decision == Decision::RollBack);
-    let open = rollback.is_some_and(|d| d.progress.is_open());
-    // A failure is an act only where the same record was one before: where the intent had been written.
     connection.execute(
-        "INSERT INTO records (id, at_ms, release, kind, progress, target, open, act, doc)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-         ON CONFLICT (id) DO UPDATE SET
-            at_ms = excluded.at_ms, release = excluded.release, kind = excluded.kind,
-            progress = excluded.progress, target = excluded.target, open = excluded.open,
-            act = CASE excluded.progress WHEN 'failed' THEN act ELSE excluded.act END,
-            doc = excluded.doc",
+        "INSERT OR REPLACE INTO records (id, at_ms, release, kind, progress, target, open, act, doc)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             record.id.as_str(),
             column(record.at.as_millis()),
             record.release.as_str(),
-            doc.what.kind(),
+            HappeningDoc::from(&record.what).kind(),
             decided.map(|d| d.progress.label()),
-            decided.and_then(|d| d.target.as_ref()).map(Release::as_str),
-            open,
-            rollback.is_some_and(|d| was_ordered(&d.progress)),
-            json(&doc),
+            about(&record.what),
+            rollback.is_some_and(|d| d.progress.is_open()),
+            act,
+            doc,
         ],
     )?;
     Ok(())
+}
+
+/// What a record is about, beside the release that ran: what was to be put back, or the rollback that was verified.
+fn about(what: &Happening) -> Option<&str> {
+    if let Happening::Verified(of) = what {
+        return Some(of.decision.as_str());
+    }
+    what.decided().and_then(|d| d.target.as_ref()).map(Release::as_str)
 }
 
 /// Whether an act that has come this far was or may have been ordered. `Failed` does not tell by itself.
@@ -71,7 +103,7 @@ const fn was_ordered(progress: &Progress) -> bool {
     }
 }
 
-fn write_baseline(connection: &Connection, baseline: &Baseline) -> rusqlite::Result<()> {
+pub(super) fn write_baseline(connection: &Connection, baseline: &Baseline) -> rusqlite::Result<()> {
     let latency = codec::histogram_to_bytes(&baseline.latency);
     let wide = codec::baseline::wide_to_bytes(baseline);
     connection.execute(
@@ -92,35 +124,93 @@ fn write_baseline(connection: &Connection, baseline: &Baseline) -> rusqlite::Res
     connection.execute(
         "DELETE FROM baselines WHERE rowid NOT IN
             (SELECT b.rowid FROM baselines b LEFT JOIN releases r ON r.release = b.release
-                ORDER BY coalesce(r.standing = 'known_good', 0) DESC, b.to_ms DESC, b.rowid DESC LIMIT ?1)",
+                ORDER BY coalesce(r.standing = 'known_good', 0) DESC, b.to_ms DESC, b.release DESC LIMIT ?1)",
         [BASELINES_MAX as i64],
     )?;
     Ok(())
 }
 
-fn write_release(connection: &Connection, memory: &ReleaseMemory) -> rusqlite::Result<()> {
+/// What is thought of a release, and the accounts that it follows from, where there are several.
+pub(super) fn write_release(
+    connection: &Connection,
+    memory: &ReleaseMemory,
+    accounts: &[ReleaseMemory],
+) -> rusqlite::Result<()> {
+    let accounts: Vec<ReleaseDoc> = accounts.iter().map(ReleaseDoc::from).collect();
     connection.execute(
-        "INSERT OR REPLACE INTO releases (release, last_seen_ms, standing, doc) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT OR REPLACE INTO releases (release, last_seen_ms, standing, doc, accounts)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
         params![
             memory.release.as_str(),
             column(memory.last_seen.as_millis()),
             memory.standing.label(),
             json(&ReleaseDoc::from(memory)),
+            (accounts.len() > 1).then(|| json(&accounts)),
         ],
     )?;
     connection.execute(
         "DELETE FROM releases WHERE rowid NOT IN
             (SELECT rowid FROM releases
-                ORDER BY standing = 'known_good' DESC, last_seen_ms DESC, rowid DESC LIMIT ?1)",
+                ORDER BY standing = 'known_good' DESC, last_seen_ms DESC, release DESC LIMIT ?1)",
         [RELEASES_MAX as i64],
     )?;
     Ok(())
 }
 
-fn write_pause(connection: &Connection, pause: &Pause) -> rusqlite::Result<()> {
-    let doc = json(&PauseDoc::from(pause));
-    connection.execute("INSERT OR REPLACE INTO pause (only, doc) VALUES (1, ?1)", [doc])?;
+/// The pause in force, or that there is none, and since when it is so. The last change stays.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct PauseRegister {
+    pub(super) at: Time,
+    /// A pause as JSON, or `null`.
+    pub(super) doc: String,
+}
+
+impl PauseRegister {
+    fn read(&self) -> serde_json::Result<Option<PauseDoc>> {
+        serde_json::from_str(&self.doc)
+    }
+
+    /// Agents that kept no time kept when the pause began.
+    pub(super) fn dated(mut self) -> Self {
+        if let (0, Ok(Some(pause))) = (self.at.as_millis(), self.read()) {
+            self.at = pause.since.0;
+        }
+        self
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.read().is_ok()
+    }
+
+    /// Of two changes at once the brake stays.
+    pub(super) fn rank(&self) -> (Time, bool, &str) {
+        (self.at, !matches!(self.read(), Ok(None)), &self.doc)
+    }
+}
+
+pub(super) fn pause_register(connection: &Connection) -> rusqlite::Result<Option<PauseRegister>> {
+    let read = |row: &Row<'_>| Ok(PauseRegister { at: time(row, "at_ms")?, doc: text(row, "doc")? });
+    let held = connection.query_row("SELECT doc, at_ms FROM pause", [], read).optional()?;
+    Ok(held.map(PauseRegister::dated))
+}
+
+pub(super) fn put_pause(connection: &Connection, register: &PauseRegister) -> rusqlite::Result<()> {
+    connection.execute(
+        "INSERT OR REPLACE INTO pause (only, doc, at_ms) VALUES (1, ?1, ?2)",
+        params![register.doc, column(register.at.as_millis())],
+    )?;
     Ok(())
+}
+
+/// Whoever changes it knows how it was: the change is later than that, whatever the clocks say.
+fn write_pause(connection: &Connection, pause: Option<&Pause>, at: Time) -> rusqlite::Result<()> {
+    let held = pause_register(connection)?;
+    let doc = json(&pause.map(PauseDoc::from));
+    if held.as_ref().is_some_and(|held| held.doc == doc) {
+        return Ok(());
+    }
+    let at = held.map_or(at, |held| at.max(held.at + Duration::from_millis(1)));
+    put_pause(connection, &PauseRegister { at, doc })
 }
 
 /// Everything that must survive a restart. Rows that cannot be read are passed over and told in `damage`.
@@ -130,16 +220,20 @@ pub(super) fn memory(connection: &Connection, damage: &mut Vec<Damage>) -> rusql
         releases: releases(connection, damage)?,
         open: open_decision(connection, damage)?,
         last_act: last_act(connection)?,
+        acts: acts(connection)?,
         pause: pause(connection, damage)?,
+        lock: locked::lock(connection, damage)?,
+        unverified: unverified(connection, damage)?,
         watch: evidence::open_watch(connection, damage)?,
     })
 }
 
-fn baselines(connection: &Connection, damage: &mut Vec<Damage>) -> rusqlite::Result<Vec<Baseline>> {
-    let mut statement = connection.prepare(
-        "SELECT release, from_ms, to_ms, judged, failed, ticks, latency, wide, digest FROM baselines
-         ORDER BY to_ms DESC, rowid DESC LIMIT ?1",
-    )?;
+pub(super) fn baselines(
+    connection: &Connection,
+    damage: &mut Vec<Damage>,
+) -> rusqlite::Result<Vec<Baseline>> {
+    let sql = format!("SELECT {BASELINE} FROM baselines ORDER BY to_ms DESC, release DESC LIMIT ?1");
+    let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([BASELINES_MAX as i64])?;
     let mut baselines = Vec::new();
     while let Some(row) = rows.next()? {
@@ -150,6 +244,17 @@ fn baselines(connection: &Connection, damage: &mut Vec<Damage>) -> rusqlite::Res
         }
     }
     Ok(baselines)
+}
+
+const BASELINE: &str = "release, from_ms, to_ms, judged, failed, ticks, latency, wide, digest";
+
+/// The baseline of this release, or what is wrong with it.
+pub(super) fn baseline_of(
+    connection: &Connection,
+    name: &str,
+) -> rusqlite::Result<Option<Result<Baseline, String>>> {
+    let sql = format!("SELECT {BASELINE} FROM baselines WHERE release = ?1");
+    connection.query_row(&sql, [name], |row| baseline(row, name)).optional()
 }
 
 fn baseline(row: &Row<'_>, name: &str) -> rusqlite::Result<Result<Baseline, String>> {
@@ -178,7 +283,7 @@ fn baseline(row: &Row<'_>, name: &str) -> rusqlite::Result<Result<Baseline, Stri
 
 fn releases(connection: &Connection, damage: &mut Vec<Damage>) -> rusqlite::Result<Vec<ReleaseMemory>> {
     let mut statement = connection
-        .prepare("SELECT release, doc FROM releases ORDER BY last_seen_ms DESC, rowid DESC LIMIT ?1")?;
+        .prepare("SELECT release, doc FROM releases ORDER BY last_seen_ms DESC, release DESC LIMIT ?1")?;
     let mut rows = statement.query([RELEASES_MAX as i64])?;
     let mut releases = Vec::new();
     while let Some(row) = rows.next()? {
@@ -187,6 +292,24 @@ fn releases(connection: &Connection, damage: &mut Vec<Damage>) -> rusqlite::Resu
         releases.extend(parse::<ReleaseDoc>(&doc, || format!("release {name}"), damage).map(Into::into));
     }
     Ok(releases)
+}
+
+/// The accounts that a row of a release holds; none where they cannot be read.
+pub(super) fn accounts(row: &Row<'_>) -> rusqlite::Result<Vec<ReleaseMemory>> {
+    let several: Option<String> = row.get("accounts").unwrap_or(None);
+    let several = several.and_then(|docs| serde_json::from_str::<Vec<ReleaseDoc>>(&docs).ok());
+    let docs = match several {
+        Some(docs) => docs,
+        None => serde_json::from_str::<ReleaseDoc>(&text(row, "doc")?).ok().into_iter().collect(),
+    };
+    Ok(docs.into_iter().map(Into::into).collect())
+}
+
+/// The accounts that are held of this release.
+pub(super) fn accounts_of(connection: &Connection, name: &str) -> rusqlite::Result<Vec<ReleaseMemory>> {
+    let found =
+        connection.query_row("SELECT doc, accounts FROM releases WHERE release = ?1", [name], accounts);
+    Ok(found.optional()?.unwrap_or_default())
 }
 
 fn open_decision(
@@ -208,11 +331,54 @@ fn open_decision(
     Ok(Some(OpenDecision { id, at, from, decided: *decided }))
 }
 
+/// The id of the last act. A record whose order is known never to have been given is none, whatever was feared before.
+pub(super) const LAST_ACT: &str = "SELECT id FROM records
+    WHERE act = 1 AND progress NOT IN ('dry_run', 'nothing_to_do') ORDER BY at_ms DESC, id DESC LIMIT 1";
+
+/// When acts were made, from the columns alone.
+fn acts(connection: &Connection) -> rusqlite::Result<Vec<Time>> {
+    let mut statement = connection.prepare(
+        "SELECT at_ms FROM records WHERE act = 1 AND progress NOT IN ('dry_run', 'nothing_to_do')
+         ORDER BY at_ms DESC, id DESC LIMIT ?1",
+    )?;
+    statement.query_map([ACTS_MAX as i64], |row| time(row, "at_ms"))?.collect()
+}
+
+/// The last rollback that succeeded, unless a record says what it led to.
+fn unverified(
+    connection: &Connection,
+    damage: &mut Vec<Damage>,
+) -> rusqlite::Result<Option<Box<OpenDecision>>> {
+    const LAST: &str = "SELECT id FROM records WHERE act = 1 AND progress = 'succeeded'
+        ORDER BY at_ms DESC, id DESC LIMIT 1";
+    let Some(record) = record_by(connection, LAST, damage)? else { return Ok(None) };
+    let Record { id, at, release: from, what } = record;
+    let Happening::Decided(decided) = what else { return Ok(None) };
+    let said: bool = connection.query_row(
+        "SELECT count(*) > 0 FROM records WHERE kind = 'verified' AND target = ?1",
+        [id.as_str()],
+        |row| row.get(0),
+    )?;
+    Ok((!said).then(|| Box::new(OpenDecision { id, at, from, decided: *decided })))
+}
+
+/// The record that a query for an id finds.
+pub(super) fn record_by(
+    connection: &Connection,
+    ids: &str,
+    damage: &mut Vec<Damage>,
+) -> rusqlite::Result<Option<Record>> {
+    let read = |row: &Row<'_>| Ok((text(row, "id")?, text(row, "doc")?));
+    let sql = format!("SELECT id, doc FROM records WHERE id IN ({ids})");
+    let Some((id, doc)) = connection.query_row(&sql, [], read).optional()? else { return Ok(None) };
+    Ok(parse::<RecordDoc>(&doc, || format!("record {id}"), damage).map(Record::from))
+}
+
 /// From the columns alone: a record that can no longer be read whole still stops a second act.
 fn last_act(connection: &Connection) -> rusqlite::Result<Option<LastAct>> {
     connection
         .query_row(
-            "SELECT id, at_ms, release, target FROM records WHERE act = 1 ORDER BY at_ms DESC, id DESC LIMIT 1",
+            &format!("SELECT id, at_ms, release, target FROM records WHERE id IN ({LAST_ACT})"),
             [],
             |row| {
                 let (id, from) = (text(row, "id")?, text(row, "release")?);
@@ -230,17 +396,21 @@ fn last_act(connection: &Connection) -> rusqlite::Result<Option<LastAct>> {
 }
 
 fn pause(connection: &Connection, damage: &mut Vec<Damage>) -> rusqlite::Result<Option<Pause>> {
-    let doc: Option<String> =
-        connection.query_row("SELECT doc FROM pause", [], |row| text(row, "doc")).optional()?;
-    let Some(doc) = doc else { return Ok(None) };
-    let pause = parse::<PauseDoc>(&doc, || "pause".to_owned(), damage).map(Pause::from);
-    // A brake that cannot be read still brakes.
-    Ok(Some(pause.unwrap_or_else(|| Pause {
+    let Some(held) = pause_register(connection)? else { return Ok(None) };
+    let Some(pause) = parse::<Option<PauseDoc>>(&held.doc, || "pause".to_owned(), damage) else {
+        return Ok(Some(unread_pause()));
+    };
+    Ok(pause.map(Pause::from))
+}
+
+/// A brake that cannot be read still brakes.
+fn unread_pause() -> Pause {
+    Pause {
         by: "outrigger".to_owned(),
         reason: "the stored pause is damaged".to_owned(),
         since: Time::default(),
         until: None,
-    })))
+    }
 }
 
 /// Records, newest first, older than the record `before`. A `before` that is not there was the oldest and is pruned:

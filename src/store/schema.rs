@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// One step a schema version, oldest first. A step that was ever released is never changed; a new one is added.
-pub(super) const MIGRATIONS: [&str; 2] = [
+pub(super) const MIGRATIONS: [&str; 4] = [
     // `doc` is the wire form; the columns beside it are what is searched for.
     // `records.open`: the act may still be under way. `records.act`: it was or may have been ordered.
     "CREATE TABLE records (
@@ -78,6 +78,28 @@ pub(super) const MIGRATIONS: [&str; 2] = [
         baseline BLOB,
         digest BLOB NOT NULL
      ) STRICT;",
+    // `pause.at_ms` is when it was last changed (zero: not known), and its `doc` may be `null`: that there is no pause is
+    // kept, too, with its time. `releases.accounts` is what several agents remember of it, where `doc` follows from more
+    // than one account. Watches of other agents have an `n` below zero.
+    "ALTER TABLE pause ADD COLUMN at_ms INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE releases ADD COLUMN accounts TEXT;",
+    // `own`: this agent recorded what it tells of. `state` is `pending`, `sent` or `given_up`. A row that a peer's word alone
+    // made has the `doc` `null`.
+    "CREATE TABLE outbox (
+        n INTEGER PRIMARY KEY,
+        key TEXT NOT NULL,
+        channel TEXT NOT NULL,
+        severity TEXT NOT NULL,
+        own INTEGER NOT NULL,
+        queued_ms INTEGER NOT NULL,
+        next_ms INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        told_ms INTEGER,
+        doc TEXT NOT NULL,
+        UNIQUE (key, channel)
+     ) STRICT;
+     CREATE INDEX outbox_by_state ON outbox (channel, state, n);",
 ];
 
 /// The schema that this agent writes.

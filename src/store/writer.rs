@@ -7,11 +7,12 @@ use std::sync::atomic::Ordering;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::engine::history::OpenWatch;
 use crate::store::error::WriteError;
 use crate::store::open::Opened;
 use crate::store::prune::{self, Bounds, PRUNE_EVERY};
 use crate::store::rows;
-use crate::store::{Shared, Write};
+use crate::store::{ImportReport, Imported, Item, Shared, Write, handover, outbox};
 
 /// The most writes in one transaction, and so behind one sync of the disk. More are left for the next.
 const BATCH_MAX: usize = 64;
@@ -23,6 +24,8 @@ pub(super) type Question = Box<dyn FnOnce(&Connection) + Send>;
 pub(super) enum Job {
     /// Write. Without an answer, a failure is logged here.
     Write(Write, Option<Answer>),
+    /// Take over what others remember. What was queued before is written by then.
+    Import(Vec<Item>, oneshot::Sender<Result<Imported, WriteError>>),
     /// Read. What was queued before is written by then.
     Read(Question),
     /// End. What was queued before is written by then.
@@ -52,6 +55,10 @@ impl Writer {
             while let Some(job) = next {
                 match job {
                     Job::Write(write, answer) => pending.push((write, answer)),
+                    Job::Import(items, answer) => {
+                        self.commit(&mut pending);
+                        let _ = answer.send(self.import(&items));
+                    }
                     Job::Read(question) => {
                         self.commit(&mut pending);
                         question(&self.opened.connection);
@@ -93,17 +100,64 @@ impl Writer {
     /// All or nothing: an error rolls the whole transaction back.
     fn transact(&mut self, pending: &[(Write, Option<Answer>)]) -> rusqlite::Result<()> {
         let transaction = self.opened.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut queued = false;
         for (write, _) in pending {
             rows::write(&transaction, write)?;
+            if let Some(outlets) = self.shared.outlets.get() {
+                queued |= outbox::follow(&transaction, write, outlets)?;
+            }
         }
         let since = self.since_prune + pending.len() as u64;
         let due = since >= PRUNE_EVERY;
+        let mut untold = 0;
         if due {
             prune::prune(&transaction, self.bounds)?;
+            untold = outbox::prune(&transaction)?;
         }
         transaction.commit()?;
+        self.told_of(queued, untold);
         self.since_prune = if due { 0 } else { since };
         Ok(())
+    }
+
+    fn import(&mut self, items: &[Item]) -> Result<Imported, WriteError> {
+        let result = self.unite(items).map_err(|source| WriteError::Failed { source: Arc::new(source) });
+        self.tell(&result.as_ref().map(drop).map_err(Clone::clone), false);
+        self.measure();
+        let (report, offered) = result?;
+        self.shared.written.fetch_add(report.taken, Ordering::Relaxed);
+        let mut damage = Vec::new();
+        let memory = rows::memory(&self.opened.connection, &mut damage);
+        self.shared.report(damage);
+        let memory = memory.map_err(|source| WriteError::Failed { source: Arc::new(source) })?;
+        Ok(Imported { memory, report, offered: offered.map(Box::new) })
+    }
+
+    /// All or nothing, as with writes.
+    fn unite(&mut self, items: &[Item]) -> rusqlite::Result<(ImportReport, Option<OpenWatch>)> {
+        let transaction = self.opened.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let imported = handover::import(&transaction, items)?;
+        let queued = match self.shared.outlets.get() {
+            Some(outlets) => outbox::catch_up(&transaction, outlets)?,
+            None => false,
+        };
+        prune::prune(&transaction, self.bounds)?;
+        let untold = outbox::prune(&transaction)?;
+        transaction.commit()?;
+        // Also where nothing was queued: a peer may have told what waits.
+        self.told_of(queued || imported.0.taken > 0, untold);
+        Ok(imported)
+    }
+
+    /// Wakes whoever tells people, and says what nobody will be told.
+    fn told_of(&self, queued: bool, untold: u64) {
+        if queued {
+            self.shared.queued.send_modify(|count| *count += 1);
+        }
+        if untold > 0 {
+            self.shared.untold.fetch_add(untold, Ordering::Relaxed);
+            tracing::error!(alerts = untold, "too many alerts wait, so the least urgent were dropped untold");
+        }
     }
 
     /// An error that is answered is its asker's to log. The others are logged here, and only at the change: ticks

@@ -5,7 +5,7 @@ use crate::agent::Place;
 #[tokio::test]
 async fn wrong_usage_is_64_and_says_what_would_be_right() {
     let place = Place::new();
-    let wrong: [(&[&str], &str); 9] = [
+    let wrong: [(&[&str], &str); 13] = [
         (&["rum"], "run"),
         (&["run", "--lisen", "[::]:1"], "--listen"),
         (&["run", "node", "server.js"], "outrigger run -- node server.js"),
@@ -14,6 +14,10 @@ async fn wrong_usage_is_64_and_says_what_would_be_right() {
         (&["judge", "--baseline", "a"], "--candidate"),
         (&["detectability", "--baseline", "a", "--rate=-1"], "requests a second above 0"),
         (&["pause", "--for", "soon"], "such as 30m"),
+        (&["lock"], "--reason"),
+        (&["gate", "--wait", "soon"], "--wait"),
+        (&["gate", "--url", "http://ana:hunter2@watcher:9900"], "OUTRIGGER_TOKEN"),
+        (&["rollback", "--data", "data"], "--yes"),
         (&["demo", "--scenario", "worse"], "crash"),
     ];
     for (arguments, part) in wrong {
@@ -24,7 +28,7 @@ async fn wrong_usage_is_64_and_says_what_would_be_right() {
 #[tokio::test]
 async fn help_and_version_are_no_errors() {
     let place = Place::new();
-    let asked: [&[&str]; 13] = [
+    let asked: [&[&str]; 15] = [
         &["--help"],
         &["--version"],
         &["help", "run"],
@@ -34,6 +38,8 @@ async fn help_and_version_are_no_errors() {
         &["history", "--help"],
         &["explain", "-h"],
         &["check", "--help"],
+        &["gate", "--help"],
+        &["rollback", "--help"],
         &["judge", "--help"],
         &["replay", "--help"],
         &["backtest", "--help"],
@@ -49,8 +55,17 @@ async fn help_and_version_are_no_errors() {
 #[tokio::test]
 async fn without_an_agent_the_commands_say_where_they_looked() {
     let place = Place::new();
-    let asked: [&[&str]; 5] =
-        [&["status"], &["history"], &["explain", "0abc"], &["pause", "--for", "5m"], &["resume"]];
+    let asked: [&[&str]; 9] = [
+        &["status"],
+        &["history"],
+        &["explain", "0abc"],
+        &["pause", "--for", "5m"],
+        &["resume"],
+        &["lock", "--reason", "freeze"],
+        &["unlock"],
+        &["gate"],
+        &["rollback", "--yes"],
+    ];
     for arguments in asked {
         let named = [arguments, &["--data", "data"]].concat();
         place.run(&named, &[]).await.says(1, &["data/outrigger.sock", "`outrigger run`", "--data"]);

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use outrigger::engine::policy::{Mode, Policy};
-use outrigger::engine::record::{Acted, Happening, Live, Pause, Progress};
+use outrigger::engine::record::{Happening, Progress};
 use outrigger::engine::verdict::{NotJudgeable, Verdict};
 use outrigger::engine::window::Latencies;
 use outrigger::engine::{Effect, Engine, Identity, Input};
 
+use crate::play::{START, continue_with};
 use crate::world::{EPOCH, HEALTHY, Kept, Load, World, enforcing, release, v1_known_good};
-
-const START: Duration = Duration::from_secs(3 * 3600);
 
 /// Plays a script for release v2 with v1 known good, and compares what was said with what is expected.
 fn check(policy: Policy, script: &str, expected: &str) {
@@ -23,64 +22,6 @@ fn play(policy: Policy, script: &str) -> (World, Vec<String>) {
     let kept = v1_known_good(3, &enforcing(), Duration::from_secs(20 * 60));
     let w = World::start(11, EPOCH + START, "v2", policy, kept);
     continue_with(w, script)
-}
-
-fn continue_with(mut w: World, script: &str) -> (World, Vec<String>) {
-    for line in script.lines().map(str::trim).filter(|l| !l.is_empty()) {
-        command(&mut w, line);
-    }
-    let said = w.log.iter().map(|(at, l)| format!("{}s {l}", at.saturating_sub(START).as_secs())).collect();
-    (w, said)
-}
-
-fn command(w: &mut World, line: &str) {
-    let mut words = line.split_whitespace();
-    let verb = words.next().expect("the script is well-formed");
-    let rest: Vec<&str> = words.collect();
-    match verb {
-        "ready" => w.ready(),
-        "crash" => w.crash(),
-        "run" => {
-            w.run(humantime::parse_duration(rest[0]).expect("the script is well-formed"), load(&rest[1..]))
-        }
-        "accepted" => w.acted(Acted::Accepted { detail: "ok".into() }),
-        "refused" => w.acted(Acted::Refused { reason: "no".into() }),
-        "lost-reply" => w.acted(Acted::Unknown { reason: "timed out".into() }),
-        "rehearsed" => w.acted(Acted::DryRun { detail: "would".into() }),
-        "live" => w.live(Live::Release(release(rest[0]))),
-        "cannot-tell" => w.live(Live::Unknown { reason: "no current command".into() }),
-        "pause" => {
-            let until =
-                rest.get(1).map(|d| w.now + humantime::parse_duration(d).expect("the script is well-formed"));
-            let pause = Pause { by: rest[0].into(), reason: "test".into(), since: w.now, until };
-            w.step(Input::Paused(pause));
-        }
-        "resume" => w.step(Input::Resumed { by: rest[0].into() }),
-        "record-lost" => {
-            let record = w.engine.snapshot(w.now).last_decision.expect("the script is well-formed").id;
-            w.step(Input::RecordLost { record });
-        }
-        other => panic!("no such command: {other}"),
-    }
-}
-
-fn load(words: &[&str]) -> Load {
-    let mut load = HEALTHY;
-    for word in words {
-        match word.split_once('=') {
-            Some(("errors", share)) => {
-                load.errors =
-                    share.trim_end_matches('%').parse::<f64>().expect("the script is well-formed") / 100.0
-            }
-            Some(("slow", times)) => {
-                load.slow = times.trim_end_matches('x').parse().expect("the script is well-formed")
-            }
-            Some(("rps", rate)) => load.rps = rate.parse().expect("the script is well-formed"),
-            None if *word == "hang" => load.hang = true,
-            _ => panic!("no such traffic: {word}"),
-        }
-    }
-    load
 }
 
 #[test]
@@ -99,6 +40,7 @@ fn a_bad_release_is_rolled_back_and_the_end_is_seen() {
          75s verdict healthy -> undecided
          80s verdict undecided -> degraded
          80s diagnosis deployment
+         80s locked by outrigger
          80s decided roll_back intended [Degraded Blamed OnTrial LastKnownGood ModeEnforce]
          80s order v2 -> v1
          80s decided roll_back accepted [Degraded Blamed OnTrial LastKnownGood ModeEnforce]
@@ -142,6 +84,7 @@ fn a_pause_holds_and_its_end_lets_go() {
          75s diagnosis deployment
          75s decided hold nothing_to_do [Degraded Blamed OnTrial LastKnownGood ModeEnforce Paused]
          98s resumed by the end of alice's pause
+         98s locked by outrigger
          98s decided roll_back intended [Degraded Blamed OnTrial LastKnownGood ModeEnforce]
          98s order v2 -> v1",
     );
@@ -190,7 +133,9 @@ fn a_rehearsal_is_recorded_once_and_cools_nothing_down() {
          run 60s errors=50%",
     );
     assert_eq!((w.kept.orders, w.engine.snapshot(w.now).cooldown_until), (1, None), "{said:?}");
-    assert!(said.last().unwrap().contains("dry_run"), "{said:?}");
+    let last: Vec<&str> = said.iter().rev().take(2).map(|line| line.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(last, ["unlocked", "decided"], "{said:?}");
+    assert!(said[said.len() - 2].contains("dry_run"), "{said:?}");
 }
 
 #[test]
@@ -245,11 +190,19 @@ fn whoever_opens_the_store_next_takes_the_rollback_up() {
     assert_eq!(later.kept.orders, 1, "a release that was put back is never rolled back: {:?}", later.log);
 
     // v2 comes back instead: it asks, and does not order again.
-    let heir = World::start(14, w.now, "v2", enforcing(), w.kept.clone());
-    let (heir, said) = continue_with(heir, "ready\n run 90s errors=50%\n cannot-tell\n run 60s errors=50%");
-    assert_eq!(heir.kept.orders, 1, "{said:?}");
+    let heir = || World::start(14, w.now, "v2", enforcing(), w.kept.clone());
+    let script = "ready\n run 90s errors=50%\n cannot-tell\n run 60s errors=50%";
+    let (waits, said) = continue_with(heir(), script);
+    assert!(!said.iter().any(|l| l.contains("interrupted")), "one lost answer ends nothing: {said:?}");
+    let (waits, said) = continue_with(waits, "run 3m errors=50%");
+    assert_eq!(waits.kept.orders, 1, "{said:?}");
     assert!(said.iter().any(|l| l.contains("roll_back interrupted")), "{said:?}");
     assert!(said.last().unwrap().contains("ActedBefore"), "{said:?}");
+    let told = format!("{:?}", waits.kept.records);
+    assert!(told.contains("not seen live within 5m (no current command)"), "{told}");
+    let (hears, said) = continue_with(heir(), &format!("{script}\n live v1"));
+    assert_eq!(hears.kept.orders, 1, "{said:?}");
+    assert!(said.iter().any(|l| l.contains("roll_back succeeded")), "a later answer counts: {said:?}");
 }
 
 #[test]

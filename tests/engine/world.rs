@@ -198,6 +198,7 @@ impl World {
                 }
                 Effect::KeepRelease(memory) => self.keep_release(memory),
                 Effect::KeepPause(pause) => self.kept.memory.pause = pause,
+                Effect::Tell { .. } | Effect::Introduce(_) | Effect::AskMemory(_) | Effect::Follow(_) => {}
                 Effect::SetSlowMark(mark) => self.say(format!("slow mark {}ms", mark.as_millis())),
             }
         }
@@ -224,6 +225,10 @@ impl World {
             Happening::WatchPassed { .. } => "watch passed".to_owned(),
             Happening::Paused(p) => format!("paused by {}", p.by),
             Happening::Resumed { by } => format!("resumed by {by}"),
+            Happening::Locked(lock) => format!("locked by {}", lock.by),
+            Happening::Unlocked { by } => format!("unlocked by {by}"),
+            Happening::Verified(of) => format!("verified {}", of.outcome.label()),
+            Happening::Readied(readiness) => format!("readied {}", readiness.is_ready()),
             Happening::Decided(d) => {
                 let names: Vec<String> = d.reasons.iter().map(|r| reason(&format!("{r:?}"))).collect();
                 format!("decided {} {} [{}]", d.decision.label(), d.progress.label(), names.join(" "))
@@ -251,6 +256,15 @@ fn derive(mut memory: Memory, records: &[Record]) -> Memory {
     });
     memory.open = None;
     memory.last_act = None;
+    memory.acts.clear();
+    memory.unverified = None;
+    for r in records {
+        if let Happening::Locked(lock) = &r.what {
+            memory.lock = Some(lock.clone());
+        } else if matches!(r.what, Happening::Unlocked { .. }) {
+            memory.lock = None;
+        }
+    }
     for (r, d) in rollbacks {
         if d.progress.is_open() {
             memory.open = Some(OpenDecision {
@@ -260,7 +274,14 @@ fn derive(mut memory: Memory, records: &[Record]) -> Memory {
                 decided: d.clone(),
             });
         }
+        let is_said =
+            records.iter().any(|of| matches!(&of.what, Happening::Verified(said) if said.decision == r.id));
+        if matches!(d.progress, Progress::Succeeded { .. }) && !is_said {
+            let (id, at, from) = (r.id.clone(), r.at, r.release.clone());
+            memory.unverified = Some(Box::new(OpenDecision { id, at, from, decided: d.clone() }));
+        }
         if !matches!(d.progress, Progress::DryRun { .. } | Progress::NothingToDo) {
+            memory.acts.insert(0, r.at);
             memory.last_act =
                 Some(LastAct { id: r.id.clone(), at: r.at, from: r.release.clone(), to: d.target.clone() });
         }

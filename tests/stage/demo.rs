@@ -9,8 +9,9 @@ use tokio::time::timeout;
 
 use crate::process::{outrigger, processes_with};
 
-/// A demo ends by itself within three minutes, the one that has to learn a route within three and a half.
-const DEMO_MAX: Duration = Duration::from_secs(215);
+/// A demo ends by itself within three minutes, the one that has to learn a route within three and a half, and one of several
+/// agents within five.
+const DEMO_MAX: Duration = Duration::from_secs(300);
 /// Half the demo's own rate, for many run at once,
 const RATE: &str = "50";
 /// but one route must be asked for often enough to be judged by itself.
@@ -19,14 +20,14 @@ const ONE_ROUTE_RATE: &str = "200";
 const AT_ONCE: usize = 6;
 
 /// What a demo that ran to its end left.
-struct Played {
-    code: Option<i32>,
-    events: Vec<Value>,
-    errors: String,
+pub(crate) struct Played {
+    pub(crate) code: Option<i32>,
+    pub(crate) events: Vec<Value>,
+    pub(crate) errors: String,
 }
 
 impl Played {
-    fn summary(&self) -> &Value {
+    pub(crate) fn summary(&self) -> &Value {
         self.events.last().unwrap_or_else(|| panic!("the demo printed nothing: {}", self.errors))
     }
 
@@ -35,16 +36,21 @@ impl Played {
         self.events.iter().any(|line| line["text"].as_str().is_some_and(|text| text.contains(words)))
     }
 
-    fn count(&self, event: &str) -> usize {
+    pub(crate) fn count(&self, event: &str) -> usize {
         self.events.iter().filter(|line| line["event"] == event).count()
     }
 }
 
 async fn play(scenario: &'static str, judge: &'static str) -> Played {
+    let rate = if scenario == "one-route" && judge == "on" { ONE_ROUTE_RATE } else { RATE };
+    play_with(scenario, &["--judge", judge, "--rate", rate]).await
+}
+
+/// Plays a scenario to its end, with these arguments besides.
+pub(crate) async fn play_with(scenario: &str, arguments: &[&str]) -> Played {
     let dir = tempfile::tempdir().unwrap();
     let kept = dir.path().join("kept").to_str().unwrap().to_owned();
-    let rate = if scenario == "one-route" && judge == "on" { ONE_ROUTE_RATE } else { RATE };
-    let words = ["demo", "--scenario", scenario, "--judge", judge, "--rate", rate, "--json", "--keep", &kept];
+    let words = [&["demo", "--scenario", scenario, "--json", "--keep", &kept], arguments].concat();
     let ran = timeout(DEMO_MAX, outrigger(words).output()).await;
     let ran = ran.unwrap_or_else(|_| panic!("the demo of {scenario} took longer than {DEMO_MAX:?}")).unwrap();
     // The demo itself has ended, so what still names its files was left behind.
@@ -57,11 +63,14 @@ async fn play(scenario: &'static str, judge: &'static str) -> Played {
 }
 
 fn no_panic_in_the_logs(scenario: &str, kept: &Path) {
-    for deployment in std::fs::read_dir(kept).unwrap().flatten() {
-        let log = std::fs::read_to_string(deployment.path().join("agent.log")).unwrap_or_default();
-        let panicked: Vec<&str> = log.lines().filter(|line| line.contains("panicked at")).collect();
-        assert!(panicked.is_empty(), "{scenario}, {}: {panicked:#?}", deployment.path().display());
+    for entry in std::fs::read_dir(kept).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            no_panic_in_the_logs(scenario, &entry.path());
+        }
     }
+    let log = std::fs::read_to_string(kept.join("agent.log")).unwrap_or_default();
+    let panicked: Vec<&str> = log.lines().filter(|line| line.contains("panicked at")).collect();
+    assert!(panicked.is_empty(), "{scenario}, {}: {panicked:#?}", kept.display());
 }
 
 fn check_form(scenario: &str, played: &Played) {

@@ -31,24 +31,38 @@ pub(crate) struct Scene {
     events: broadcast::Receiver<StageEvent>,
     /// All that was read.
     pub(crate) seen: Vec<StageEvent>,
+    /// A deployment has several agents.
+    several: bool,
     dir: TempDir,
 }
 
 impl Scene {
     /// A stage on which `v1` is live under load and known good.
     pub(crate) async fn open(cooldown: &str, seed: u64) -> Self {
+        Self::open_with(cooldown, seed, |options| options).await
+    }
+
+    /// The same with other options.
+    pub(crate) async fn open_with(
+        cooldown: &str,
+        seed: u64,
+        change: impl FnOnce(StageOptions) -> StageOptions,
+    ) -> Self {
         let clock = Clock::start();
         let dir = tempfile::tempdir().unwrap();
         let mut options = StageOptions::new(vec![OUTRIGGER.into()], dir.path().to_owned());
-        options.settings = format!("{SETTINGS}cooldown = \"{cooldown}\"\n");
+        // A play may have more rollbacks than an hour of a real service.
+        options.settings = format!("{SETTINGS}cooldown = \"{cooldown}\"\nan_hour = 100\na_day = 100\n");
         options.overlap = Duration::from_millis(500);
         options.drain = Duration::from_secs(4);
         options.restart_backoff = Duration::from_millis(100);
+        let options = change(options);
+        let several = options.replicas > 1;
         let stage = Stage::start(options, clock).await.unwrap();
         let events = stage.events();
         stage.deploy("v1", AppPlan::good(seed)).await.unwrap();
         let load = Load::start(stage.edge_address(), RATE, seed, clock);
-        let mut scene = Self { stage, load, events, seen: Vec::new(), dir };
+        let mut scene = Self { stage, load, events, seen: Vec::new(), several, dir };
         scene.known_good("v1").await;
         scene
     }
@@ -74,9 +88,17 @@ impl Scene {
         self.volume_of(&self.live())
     }
 
-    /// A deployment's data directory.
+    /// A deployment's data directory; of several, the first agent's.
     pub(crate) fn volume_of(&self, deployment: &str) -> PathBuf {
+        if self.several {
+            return self.volume_of_agent(deployment, 1);
+        }
         self.dir.path().join(deployment).join("volume")
+    }
+
+    /// One agent's data directory, counted from 1.
+    pub(crate) fn volume_of_agent(&self, deployment: &str, number: usize) -> PathBuf {
+        self.dir.path().join(deployment).join(format!("r{number}/volume"))
     }
 
     /// The live deployment.

@@ -8,6 +8,8 @@ const ALL: &[&str] = &[
     "clock",
     "config",
     "recorder",
+    "pack",
+    "https",
     "proxy",
     "supervisor",
     "prober",
@@ -29,7 +31,7 @@ const ALL: &[&str] = &[
 const ABOVE_THE_ENGINE: &[&str] = ALL.split_at(1).1;
 
 /// What the data path, the control plane and the command line share: everything that may touch the world.
-const LIMBS_UP: &[&str] = ALL.split_at(4).1;
+const LIMBS_UP: &[&str] = ALL.split_at(6).1;
 
 /// What speaks HTTP.
 const HTTP: &[&str] = &["proxy", "prober", "peers", "platform", "notify", "admin", "stage", "cli"];
@@ -49,7 +51,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("bytes", ABOVE_THE_ENGINE),
     ("clap", &["cli"]),
     ("fastrand", LIMBS_UP),
-    ("flate2", &["store", "offline"]),
+    ("flate2", &["pack", "offline"]),
     ("futures-util", LIMBS_UP),
     ("hdrhistogram", &["engine", "recorder", "store", "admin", "stage", "offline"]),
     ("http", ABOVE_THE_ENGINE),
@@ -60,18 +62,20 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hyper", HTTP),
     ("hyper-util", HTTP),
     ("libm", &["engine"]),
-    ("nix", &["proxy", "supervisor", "prober", "host", "platform", "store", "stage", "cli"]),
+    ("nix", &["proxy", "supervisor", "prober", "host", "peers", "platform", "store", "stage", "cli"]),
     ("prometheus", &["admin"]),
     ("redis", &["prober"]),
+    ("reqwest", &["https"]),
+    ("ring", &["prober", "peers", "https", "notify"]),
     ("rusqlite", &["store", "registry"]),
-    ("rustls", &["prober"]),
+    ("rustls", &["prober", "https"]),
     ("serde", WRITTEN),
     ("serde_json", WRITTEN),
     ("sha1", &["prober"]),
     ("sha2", &["config", "supervisor", "prober", "platform", "store", "admin", "agent", "stage", "cli"]),
     ("subtle", &["config"]),
     ("thiserror", ABOVE_THE_ENGINE),
-    ("tokio", LIMBS_UP),
+    ("tokio", ABOVE_THE_ENGINE),
     ("tokio-postgres", &["prober"]),
     ("tokio-postgres-rustls", &["prober"]),
     ("tokio-rustls", &["prober"]),
@@ -80,8 +84,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tracing", LIMBS_UP),
     ("tracing-subscriber", &["cli"]),
     ("twox-hash", &["proxy"]),
-    ("url", &["config"]),
-    ("webpki-roots", &["prober"]),
+    ("url", &["config", "https", "platform", "notify", "cli"]),
+    ("webpki-roots", &["prober", "https"]),
     ("x509-cert", &["prober"]),
 ];
 

@@ -3,11 +3,13 @@
 use crate::source::{Fault, File, named};
 
 /// Where each room stands. A new line here is the kind of change that is talked over first.
-const FLOORS: [(&str, u8); 23] = [
+const FLOORS: [(&str, u8); 25] = [
     ("engine", 0),
     ("clock", 1),
     ("config", 1),
     ("recorder", 1),
+    ("https", 1),
+    ("pack", 1),
     ("proxy", 2),
     ("supervisor", 2),
     ("prober", 2),

@@ -12,7 +12,7 @@ mod others;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("request_head", heads::request),
     ("reply_head", heads::reply),
     ("chunks", chunked::chunks),
@@ -23,6 +23,7 @@ pub const TARGETS: [Target; 10] = [
     ("platform_reply", others::platform_reply),
     ("admin_request", others::admin_request),
     ("cgroup", others::cgroup),
+    ("peer_frame", others::peer_frame),
 ];
 
 /// Runs the target of that name.

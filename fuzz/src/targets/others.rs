@@ -11,7 +11,7 @@ use outrigger::engine::observation::{Method, Outcome};
 use outrigger::engine::record::{Acted, Record};
 use outrigger::engine::route::{Pattern, Routes, Visit};
 use outrigger::engine::time::Time;
-use outrigger::fuzz::{admin, platform, store, supervisor};
+use outrigger::fuzz::{admin, peers, platform, store, supervisor};
 use outrigger::store::wire::{PauseDoc, RecordDoc, ReleaseDoc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -118,6 +118,14 @@ pub(crate) fn store_latencies(data: &[u8]) {
     if let Ok(latencies) = store::latencies(data) {
         assert_eq!(store::latencies(&store::bytes(&latencies)), Ok(latencies));
     }
+}
+
+/// What is read of a peer's frame is written and read the same; and nobody without the key seals anything that opens.
+pub(crate) fn peer_frame(data: &[u8]) {
+    if let Ok(frame) = peers::frame(data) {
+        assert_eq!(peers::frame(&peers::frame_bytes(&frame)), Ok(frame));
+    }
+    assert!(!peers::opens(data), "it opens without the key");
 }
 
 /// Left out until it is mended: counts whose sum is beyond a `u64` are not refused as damage, but added up.

@@ -33,6 +33,7 @@ use crate::admin::shared::Shared;
 use crate::admin::view::rfc3339;
 use crate::engine::health::{Point, ProbeState};
 use crate::engine::host::Limits;
+use crate::engine::time::Time;
 
 /// How long the deep page waits for the dependencies: it is promised within five seconds. A dependency that has not answered
 /// by then has not answered.
@@ -206,7 +207,7 @@ fn page(shared: &Shared, wanted: Wanted, probes: &[Arc<ProbeState>]) -> Response
     let published = shared.published();
     let live = published.as_deref().map(|p| &p.live);
     let now = shared.clock.now();
-    let (status, is_up) = status(live);
+    let (status, is_up) = status(live, now);
     let mut is_well = is_up;
     let body = match wanted.page {
         Page::Shallow => {
@@ -273,7 +274,11 @@ fn respond(wanted: Wanted, is_well: bool, body: Bytes) -> Response<Bytes> {
 }
 
 /// The app's status by name, and whether it is answered 200.
-fn status(live: Option<&Live>) -> (&'static str, bool) {
+fn status(live: Option<&Live>, now: Time) -> (&'static str, bool) {
+    // Whoever ordered a rollback dies when the restored release's health path answers well: its record must be here first.
+    if live.and_then(|l| l.inherits_until).is_some_and(|until| now < until) {
+        return ("starting", false);
+    }
     match live.map(|l| l.app.phase) {
         None | Some(Phase::Starting) => ("starting", false),
         Some(Phase::Ready) => ("healthy", true),

@@ -4,6 +4,8 @@
 import { Chart, clock, el } from "/charts.js";
 import { Dependencies } from "/dependencies.js";
 import { drawHost } from "/host.js";
+import { alarms, parachute } from "/parachute.js";
+import { Peers } from "/peers.js";
 import { recordItem } from "/records.js";
 import { Releases } from "/releases.js";
 import { Routes } from "/routes.js";
@@ -141,9 +143,10 @@ function show() {
   drawHost($("host"), $("host-facts"), s.host);
   charts(s);
   dependencies.show(s);
+  peers.refresh();
   routes.refresh();
   releases.refresh(s.release);
-  const key = [s.release, s.verdict.label, s.verdict.breach, s.diagnosis?.label, s.last_decision?.id, s.last_decision?.progress, s.pause?.since, s.app.phase, ...(s.probes ?? []).map((p) => p.status)].join("|");
+  const key = [s.release, s.verdict.label, s.verdict.breach, s.diagnosis?.label, s.last_decision?.id, s.last_decision?.progress, s.pause?.since, s.lock?.since, s.readiness?.ready, s.app.phase, ...(s.probes ?? []).map((p) => p.status)].join("|");
   if (key !== state.recordsKey || Date.now() - state.recordsAt > 15000) {
     Object.assign(state, { recordsKey: key, recordsAt: Date.now() });
     refreshRecords();
@@ -197,6 +200,7 @@ function whose(s) {
 function banners(s) {
   const list = [];
   if (s.pause) list.push(["wait", "Paused", `${s.pause.by} paused acting ${s.pause.until ? `until ${words.when(s.pause.until)}` : "until somebody resumes"}: ${s.pause.reason}`]);
+  list.push(...alarms(s));
   if (s.app.phase === "gone") list.push(["bad", "App gone", s.app.detail ?? "the app does not run"]);
   if (s.store.failed || s.store.dropped) list.push(["bad", "Store", s.store.last_error ?? `${words.count(s.store.dropped)} writes were dropped`]);
   if (s.worse_dependencies?.length) list.push(["wait", "Dependency", `Worse than it used to be, by evidence of its own: ${s.worse_dependencies.join(", ")}`]);
@@ -215,9 +219,9 @@ function side(s, now) {
     s.pause && ["Paused by", s.pause.by],
     s.pause && ["Until", s.pause.until ? words.when(s.pause.until) : "resumed"],
     cooling > 0 && ["Cooldown left", words.span(cooling)],
-    ["Would put back", s.target ?? "nothing"],
     s.last_decision && ["Last decision", `${words.plain(s.last_decision.decision)}, ${words.plain(s.last_decision.progress)}`, ["failed", "interrupted"].includes(s.last_decision.progress) ? "bad" : null],
   ]);
+  facts("parachute", parachute(s, state.records));
   text("brake", s.pause ? "Resume acting…" : "Pause acting…");
   facts("app", [
     ["State", s.app.phase, { ready: "good", gone: "bad", starting: "wait", draining: "wait" }[s.app.phase]],
@@ -290,6 +294,7 @@ function charts(s) {
 }
 
 const dependencies = new Dependencies($("dependencies"), call);
+const peers = new Peers($("peers"), call);
 const routes = new Routes($("routes"), call);
 const releases = new Releases($("releases"), call);
 

@@ -15,11 +15,21 @@ function recordMore(r) {
   if (r.kind === "decided" && r.verdict) more.append(el("p", {}, `Verdict: ${words.verdictWords(r.verdict)}${r.verdict.since ? `, since ${words.when(r.verdict.since)}` : ""}.`));
   const whose = r.kind === "diagnosed" ? r.whose : r.diagnosis;
   if (whose) more.append(el("p", {}, `Whose fault: ${words.diagnosisWords(whose)}.`));
+  if (r.certificate) more.append(el("p", {}, words.agreedWords(r.certificate)));
+  if (Array.isArray(r.steps) && r.steps.length) more.append(el("p", {}, "Steps:"), el("ol", {}, ...r.steps.map(stepItem)));
+  for (const [key, title] of [["faults", "In the way:"], ["warnings", "Beware:"]]) {
+    if (Array.isArray(r[key]) && r[key].length) more.append(el("p", {}, title), el("ul", {}, ...r[key].map((said) => el("li", {}, String(said)))));
+  }
   if (r.until) more.append(el("p", {}, `Until ${words.when(r.until)}.`));
   if (Array.isArray(r.evidence) && r.evidence.length) more.append(el("div", { class: "scroll" }, evidenceTable(r.evidence)));
   if (r.baseline?.release) more.append(el("p", {}, `Weighed against ${r.baseline.release}: ${words.count(r.baseline.requests)} requests, ${words.percent(r.baseline.error_rate)} failed.`));
   more.append(el("p", { class: "dim" }, "Release ", el("code", {}, String(r.release ?? "unknown")), " · record ", el("a", { href: `#${encodeURIComponent(r.id ?? "")}` }, el("code", {}, String(r.id ?? "unknown")))));
   return more;
+}
+
+function stepItem(step) {
+  const said = words.stepWords(step);
+  return el("li", { class: `t-${said.tone}` }, el("time", { datetime: step?.at ?? "" }, words.when(step?.at)), ` ${said.text}`);
 }
 
 const name = (e) => `${words.stream(words.kind(e))}${e.route ? ` of ${e.route}` : ""}`;

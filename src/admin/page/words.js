@@ -107,11 +107,53 @@ export function reasonWords(r) {
     hold_ended_young: "A dependency is worse, too, but the hold is over and the release is young: putting it back is the smaller harm.",
     hold_ended_old: "A dependency is worse, too, and the release is not young: a person decides.",
     not_recorded: "The intent could not be written down, so nothing was done.",
+    elected: `Enough agents agreed: ${r?.yes} votes for it${r?.down ? `, ${r.down} for replicas that the platform reports down` : ""}, and ${r?.needed} are enough.`,
+    not_elected: `Too few agents agreed: ${r?.yes} votes for it, and ${r?.needed} are needed.`,
+    left_to_others: "This agent may not call the platform: it votes and leaves the call to another.",
+    platform_unread: `The platform could not say what is live, and without that nothing is done${r?.why ? `: ${r.why}` : ""}.`,
+    no_longer_live: `The platform says that ${r?.live ?? "another release"} is live by now, so there is nothing to put back.`,
+    decided_elsewhere: `Another agent has decided already (record ${r?.record ?? "unknown"}).`,
+    refused: `The platform refused the order, and nothing was done: ${r?.why ?? "it did not say why"}.`,
+    too_many_voters: `${r?.met} agents with a vote are met and there should be ${r?.votes}: a majority would mean nothing. Set service.replicas.`,
+    budget_spent: `${r?.acts ?? "Several"} rollbacks were made of late; the budget allows the next one at ${until}.`,
+    schema_moved: `The schema that ${r?.probe ?? "a probe"} sees was ${r?.was} when the target ran and is ${r?.is} now: the target may not work with it.`,
+    all_down: `The platform reports all ${r?.down ?? ""} replicas of the release down, and none of their agents is met: nobody is left to vote.`,
+    asked_by: `${r?.by ?? "Somebody"} asked for it${r?.why ? `: ${r.why}` : ""}.`,
+    lease_over: "The time for which the others had agreed was over before the order could be given.",
   };
   const name = typeof r === "object" && r !== null ? r.reason : r;
   if (known[name]) return known[name];
   const more = Object.entries(r ?? {}).filter(([key]) => key !== "reason" && typeof r === "object").map(([key, value]) => `${plain(key)} ${value}`).join(", ");
   return plain(name) + (more ? ` (${more})` : "");
+}
+
+const STEPS = {
+  cancel_queued: "Cancel what is queued or being built", stop_auto_deploy: "Stop the platform from deploying by itself",
+  read: "Read once more what is live, and choose the deployment", call: "Call the platform", find: "Find the new deployment",
+};
+
+// A step of an act: its tone, and how far it came.
+export function stepWords(step) {
+  const name = STEPS[step?.step] ?? plain(step?.step), said = step?.detail || step?.reason;
+  const came = { begun: "begun", done: "done", failed: "failed" }[step?.outcome] ?? plain(step?.outcome);
+  return { tone: { done: "good", failed: "bad" }[step?.outcome] ?? "idle", text: `${name}: ${came}${said ? ` – ${said}` : ""}` };
+}
+
+const OUTCOMES = {
+  recovered: ["good", "The rollback helped: the service recovered"], no_change: ["bad", "The rollback changed nothing: the deployment was not the cause"],
+  worse: ["bad", "After the rollback it is worse"], unclear: ["wait", "It cannot be told what the rollback led to"],
+};
+
+export function outcomeWords(r) {
+  const [tone, title] = OUTCOMES[r?.outcome] ?? ["idle", plain(r?.outcome)];
+  return { tone, title, more: [r?.from && `${r.from} was rolled back`, r?.detail].filter(Boolean).join(": ") };
+}
+
+// Who agreed to a decision, from its certificate.
+export function agreedWords(c) {
+  const roster = c?.roster ?? {}, votes = roster.replicas + (roster.watcher && roster.replicas % 2 === 0 ? 1 : 0);
+  const names = (c?.voters ?? []).map((voter) => voter.replica);
+  return `${names.length} of ${votes} agreed: ${names.join(", ")}${roster.down ? `; ${roster.down} more that the platform reported down count with them` : ""}. Called by ${c?.ask?.candidate?.replica ?? "an agent that is not known"}, epoch ${c?.ask?.epoch ?? "?"}.`;
 }
 
 // A record in one line: its tone, what happened, and the figure that matters.
@@ -129,6 +171,12 @@ export function recordWords(r) {
     case "health_changed": return { tone: { ok: "good", failed: "bad", degraded: "wait" }[r.to] ?? "idle", title: `Dependency ${r.probe ?? ""}: ${plain(r.to)}`, more: r.why || `was ${plain(r.from)}` };
     case "watch_passed": return { tone: "good", title: "Watch passed: known good", more: `${count(r.requests)} requests judged${{ proof: ", by proof", not_contradicted: ", not contradicted", time_cap: ", by the time cap" }[r.by] ?? ""}` };
     case "paused": return { tone: "wait", title: `Acting paused by ${r.by ?? r.pause?.by ?? "somebody"}`, more: r.reason ?? r.pause?.reason ?? "" };
+    case "locked": return { tone: "wait", title: `Deployments locked by ${r.by ?? "somebody"}`, more: r.reason ?? "" };
+    case "unlocked": return { tone: "act", title: `Deployments unlocked by ${r.by ?? "somebody"}`, more: "" };
+    case "verified": return outcomeWords(r);
+    case "readied": return r.ready
+      ? { tone: (r.warnings ?? []).length ? "wait" : "good", title: "A rollback would be possible", more: [r.target, ...(r.warnings ?? [])].filter(Boolean).join("; ") }
+      : { tone: "bad", title: "A rollback would fail", more: (r.faults ?? []).join("; ") };
     case "resumed": return { tone: "act", title: `Acting resumed by ${r.by ?? "somebody"}`, more: "" };
     case "decided": {
       const back = r.decision === "roll_back", name = r.progress?.progress ?? r.progress;

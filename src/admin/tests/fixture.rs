@@ -1,5 +1,6 @@
 //! Made-up but plausible state.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,6 +87,8 @@ pub(crate) fn remembered(n: u64) -> ReleaseMemory {
         put_back_by: None,
         figures: (n < 4).then(|| Box::new(summary(&name))),
         score: (n < 4).then_some(0.9),
+        deployments: Vec::new(),
+        schemas: BTreeMap::new(),
     }
 }
 
@@ -136,6 +139,8 @@ fn engine() -> Snapshot {
             passed: false,
         }),
         pause: None,
+        lock: None,
+        readiness: None,
         cooldown_until: None,
         last_decision: None,
         target: Some(release("v41")),
@@ -172,6 +177,8 @@ pub(crate) fn live() -> Live {
         },
         probes: Vec::new(),
         host: None,
+        peers: None,
+        inherits_until: None,
         started: START,
         platform: "command",
         warnings: vec![],

@@ -1,10 +1,12 @@
 //! The admin port as its clients see it, over real sockets.
 
 mod access;
+mod by_hand;
 pub(crate) mod fixture;
 mod health;
 mod host;
 mod pages;
+mod peers;
 mod port;
 
 use std::sync::Arc;

@@ -4,7 +4,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use crate::stage::event::StageEvent;
+use crate::stage::fleet::FleetEvent;
 use crate::stage::timeline::{Event, Second, Summary, What};
+use crate::stage::view::Election;
 
 /// Without a terminal, every how-manieth second has a line.
 const PLAIN_EVERY: u64 = 10;
@@ -71,6 +73,7 @@ impl Show {
             | What::Override { .. }
             | What::Note { .. }
             | What::Stage(_)
+            | What::Fleet(_)
             | What::Record(_) => {
                 let text = event.text().unwrap_or_default();
                 let line = format!("{:>6.1}s  {:<5}  {text}", event.t.as_secs_f64(), event.who());
@@ -100,9 +103,10 @@ impl Show {
             None => ("the agent did what was right".to_owned(), GREEN),
             Some(fault) => (format!("WRONG: {fault}"), RED),
         };
+        let fleet = fleet(summary);
         format!(
             "\n  scenario    {}{}\n  requests    {}\n  failed      {} ({share:.2} %), {} of them by time-out\n  \
-             verdict     {}\n  to blame    {}\n  recovered   {}\n  rollbacks   {}\n  took        {:.0} s\n  result      {}\n",
+             verdict     {}\n  to blame    {}\n  recovered   {}\n  rollbacks   {}\n{fleet}  took        {:.0} s\n  result      {}\n",
             summary.scenario,
             if summary.judging { "" } else { ", judge off" },
             summary.served.requests,
@@ -126,6 +130,29 @@ impl Show {
     }
 }
 
+/// What is to be said of several agents.
+fn fleet(summary: &Summary) -> String {
+    if summary.replicas < 2 {
+        return String::new();
+    }
+    let vote = match &summary.election {
+        Some(Election { agent, voters, of, .. }) => {
+            format!("agents agreed: {} of {of} ({}), {agent} acted", voters.len(), voters.join(", "))
+        }
+        None => "-".to_owned(),
+    };
+    let from = |(agent, from): &(String, String)| match from.as_str() {
+        "" => agent.clone(),
+        from => format!("{agent} from {from}"),
+    };
+    let baselines: Vec<String> = summary.baselines_from.iter().map(from).collect();
+    let baselines = if baselines.is_empty() { "-".to_owned() } else { baselines.join(", ") };
+    format!(
+        "  replicas    {}\n  vote        {vote}\n  elections   {}\n  baseline    {baselines}\n",
+        summary.replicas, summary.elections,
+    )
+}
+
 fn colour(event: &Event) -> &'static str {
     match &event.what {
         What::Stage(
@@ -135,9 +162,10 @@ fn colour(event: &Event) -> &'static str {
             | StageEvent::RollbackRefused { .. },
         ) => RED,
         What::Stage(StageEvent::WentLive { .. }) => GREEN,
+        What::Fleet(FleetEvent::Elected { .. }) => YELLOW,
         What::Record(_) | What::Stage(StageEvent::RollbackTaken { .. }) => YELLOW,
         What::Override { .. } | What::Stage(_) => DIM,
-        What::Began { .. } | What::Note { .. } | What::Second(_) | What::Summary(_) => "0",
+        What::Began { .. } | What::Note { .. } | What::Fleet(_) | What::Second(_) | What::Summary(_) => "0",
     }
 }
 

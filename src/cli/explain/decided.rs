@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use crate::cli::explain::figures::{clean, length, millis, tag, text_or, time};
 use crate::cli::explain::live::{how_to_read, in_list};
-use crate::cli::explain::{table, words};
+use crate::cli::explain::{steps, table, vote, words};
 
 /// Reasons that explain why less was done than could have been.
-const BRAKES: [&str; 12] = [
+const BRAKES: [&str; 22] = [
     "watch_has_passed",
     "mode_observe",
     "mode_recommend",
@@ -20,6 +20,16 @@ const BRAKES: [&str; 12] = [
     "not_blamed",
     "holding",
     "hold_ended_old",
+    "not_elected",
+    "left_to_others",
+    "platform_unread",
+    "no_longer_live",
+    "decided_elsewhere",
+    "lease_over",
+    "refused",
+    "too_many_voters",
+    "budget_spent",
+    "schema_moved",
 ];
 
 /// A decision for the history: what, and how far it came.
@@ -32,6 +42,7 @@ pub(super) fn in_short(record: &Value) -> String {
         ("roll_back", "interrupted") => format!("rollback to {target} was INTERRUPTED: a person must act"),
         ("roll_back", "intended" | "accepted") => format!("rolling back to {target}, under way"),
         ("roll_back", other) => format!("decided to roll back to {target} ({})", other.replace('_', " ")),
+        ("hold", _) if is_asked_for(record) => "a rollback was asked for, and nothing was done".to_owned(),
         ("hold", _) => {
             let why = names(record).find(|name| BRAKES.contains(name) || *name == "not_recorded");
             let why = why.map(|name| format!(" ({})", clean(name).replace('_', " "))).unwrap_or_default();
@@ -67,6 +78,8 @@ pub(super) fn explain(record: &Value) -> String {
     section("What counts as bad", guards(record));
     let reasons = record.get("reasons").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     section("Why this decision", reasons.iter().flat_map(|reason| in_list(&words::reason(reason))).collect());
+    let agreed = record.get("certificate").map(vote::agreed).unwrap_or_default();
+    section("Who agreed", agreed.iter().flat_map(|line| table::wrapped(line, 96)).collect());
     section("What was done", done(record));
     section("What to do next", next(record).iter().flat_map(|line| table::wrapped(line, 96)).collect());
     text.truncate(text.trim_end().len());
@@ -76,7 +89,11 @@ pub(super) fn explain(record: &Value) -> String {
 fn happened(record: &Value) -> Vec<String> {
     let verdict = record.get("verdict").unwrap_or(&Value::Null);
     let release = text_or(record, "release", "(unknown)");
-    let mut first = format!("Release {release} {}", words::breach(verdict));
+    let mut first = if is_asked_for(record) && tag(record, "verdict") != Some("degraded") {
+        format!("A person asked for a rollback of release {release}, which was {}", words::verdict(verdict))
+    } else {
+        format!("Release {release} {}", words::breach(verdict))
+    };
     if verdict.get("since").is_some_and(Value::is_string) {
         first.push_str(&format!(", since {}", time(verdict.get("since"))));
     }
@@ -145,7 +162,8 @@ fn done(record: &Value) -> Vec<String> {
     let said = ["detail", "reason"].iter().find_map(|key| progress_value.get(key)?.as_str());
     let said =
         said.filter(|said| !said.trim().is_empty()).map(|said| format!("It was said: {}", clean(said)));
-    std::iter::once(first).chain(said).collect()
+    let taken = steps::lines(record).into_iter().flat_map(|line| in_list(&line));
+    std::iter::once(first).chain(said).chain(taken).collect()
 }
 
 fn next(record: &Value) -> Vec<String> {
@@ -199,7 +217,7 @@ fn held(record: &Value, target: &str) -> Vec<String> {
             Some("Look at the dependency first; the release was there before it failed.".to_owned())
         }
         "not_recorded" => Some("See that the data directory is writable and not full.".to_owned()),
-        _ => None,
+        other => vote::advice(other).or_else(|| steps::advice(other)).map(str::to_owned),
     };
     let has_target = record.get("target").is_some_and(Value::is_string);
     let advised = names(record).filter_map(advice);
@@ -212,6 +230,11 @@ fn decision(record: &Value) -> &str {
 
 fn progress(record: &Value) -> &str {
     tag(record, "progress").unwrap_or("unknown")
+}
+
+/// Whether a person asked for it.
+fn is_asked_for(record: &Value) -> bool {
+    names(record).any(|name| name == "asked_by")
 }
 
 fn names(record: &Value) -> impl Iterator<Item = &str> {

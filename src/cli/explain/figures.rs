@@ -8,12 +8,12 @@ use crate::engine::time::Time;
 const TEXT_MAX: usize = 2_000;
 
 /// The text at `key`, cleaned; `default` when there is none.
-pub(super) fn text_or(value: &Value, key: &str, default: &str) -> String {
+pub(in crate::cli) fn text_or(value: &Value, key: &str, default: &str) -> String {
     value.get(key).and_then(Value::as_str).map_or_else(|| default.to_owned(), clean)
 }
 
 /// Without control characters: what a platform said must not move the cursor of a terminal.
-pub(super) fn clean(text: &str) -> String {
+pub(in crate::cli) fn clean(text: &str) -> String {
     let mut out: String =
         text.trim().chars().take(TEXT_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.trim().chars().count() > TEXT_MAX {
@@ -29,18 +29,18 @@ pub(super) fn number(value: &Value, key: &str) -> Option<f64> {
 }
 
 /// A whole number.
-pub(super) fn whole(value: &Value, key: &str) -> Option<u64> {
+pub(in crate::cli) fn whole(value: &Value, key: &str) -> Option<u64> {
     value.get(key)?.as_u64()
 }
 
 /// The name inside a tagged value (`{"verdict":"degraded", …}`), or the value itself where it is text.
-pub(super) fn tag<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+pub(in crate::cli) fn tag<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     let found = value.get(key)?;
     found.as_str().or_else(|| found.get(key)?.as_str()).or_else(|| found.get("label")?.as_str())
 }
 
 /// A time to the second, with its date.
-pub(super) fn time(value: Option<&Value>) -> String {
+pub(in crate::cli) fn time(value: Option<&Value>) -> String {
     match value {
         Some(Value::String(text)) => seconds(&clean(text)),
         Some(Value::Number(n)) => n.as_u64().map_or_else(unknown, |ms| Time::from_millis(ms).to_string()),

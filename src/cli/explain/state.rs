@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::cli::explain::figures::{clean, length, number, tag, text_or, thousands, time, whole};
-use crate::cli::explain::{live, table, words};
+use crate::cli::explain::{live, steps, table, words};
 
 /// What is so now.
 pub fn status(snapshot: &Value) -> String {
@@ -21,6 +21,9 @@ pub fn status(snapshot: &Value) -> String {
     line("score", number(snapshot, "score").map(|score| format!("{score:.2}")).unwrap_or_default());
     line("watch", snapshot.get("watch").map(watch).unwrap_or_default());
     line("mode", mode(snapshot));
+    line("lock", snapshot.get("lock").filter(|lock| lock.is_object()).map(steps::locked).unwrap_or_default());
+    let readiness = snapshot.get("readiness").filter(|readiness| readiness.is_object());
+    line("rollback", readiness.map(steps::readied).unwrap_or_default());
     line("next", snapshot.get("verdict").map(|v| text_or(v, "next", "")).unwrap_or_default());
     line("target", text_or(snapshot, "target", "none: no other release is known good"));
     let baseline = snapshot.get("baseline").filter(|baseline| baseline.is_object());
@@ -66,6 +69,10 @@ fn release(snapshot: &Value) -> String {
 
 fn app(snapshot: &Value) -> String {
     let Some(app) = snapshot.get("app").filter(|app| app.is_object()) else { return String::new() };
+    // Only a watcher stands before nothing.
+    if app.get("upstream").and_then(Value::as_str) == Some("") {
+        return "none: this is a watcher".to_owned();
+    }
     let mut text = format!("{} at {}", text_or(app, "phase", "unknown"), text_or(app, "upstream", "?"));
     if let Some(restarts) = whole(app, "restarts").filter(|&restarts| restarts > 0) {
         text.push_str(&format!(", restarted {restarts} times"));

@@ -172,7 +172,7 @@ pub(super) fn weighed(evidence: &Value) -> Option<String> {
 }
 
 /// Breaks a text into lines of at most `width` characters, between words.
-pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(in crate::cli) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

@@ -190,6 +190,8 @@ decision   2025-11-22T03:00:00Z hold: nothing to do; `outrigger explain 0a` says
 warning    the drain time is 0
 ";
     assert_eq!(status(&snapshot), expected);
+    let watcher = json!({"app": {"phase": "ready", "upstream": "", "detail": "a watcher has no app"}});
+    assert!(status(&watcher).contains("app        none: this is a watcher\n"), "{}", status(&watcher));
 }
 
 /// A snapshot with a stream of each kind.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::cli::explain::figures::{clean, latency, number, percent, tag, text_or, thousands, time, whole};
+use crate::cli::explain::{steps, vote};
 
 /// A verdict with its breach or its cause.
 pub(super) fn verdict(value: &Value) -> String {
@@ -165,7 +166,9 @@ pub(super) fn reason(reason: &Value) -> String {
             "a dependency is worse, too, and the release is not young: a person decides".to_owned()
         }
         "not_recorded" => "the intent could not be written down, so nothing was done".to_owned(),
-        other => format!("{} (not known to this version)", clean(other)),
+        other => vote::reason(other, reason)
+            .or_else(|| steps::reason(other, reason))
+            .unwrap_or_else(|| format!("{} (not known to this version)", clean(other))),
     }
 }
 

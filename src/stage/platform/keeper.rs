@@ -1,15 +1,17 @@
-//! Keeps one deployment's agent running: starts it, starts it again when it failed, ends it on order.
+//! Keeps one agent of a deployment running: starts it, starts it again when it failed, ends it on order.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 
 use crate::stage::event::{Addresses, AgentExit, StageEvent};
-use crate::stage::platform::{Platform, Reserved, Status};
+use crate::stage::platform::{Platform, Reserved};
 use crate::stage::port::Port;
 use crate::stage::process::{Heard, Launch, Next, Process};
 
-/// An order to a deployment's keeper.
+/// An order to an agent's keeper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// SIGTERM, and SIGKILL after the drain time. Final.
@@ -20,17 +22,21 @@ pub(crate) enum Order {
     KillAgent,
 }
 
-/// How far a deployment's agent is.
+/// How far an agent is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Not started yet.
     Reserved,
-    /// Started, and has not said where it listens; or about to be started again.
+    /// Started, and has not said where it listens.
     Starting,
+    /// The same after it had ended; or about to be started again.
+    Restarting,
     /// It listens.
     Running {
         /// Where.
         addresses: Addresses,
+        /// Its process.
+        pid: u32,
     },
     /// It ended and is not started again; none of its processes is left.
     Ended,
@@ -40,7 +46,7 @@ impl Phase {
     /// Whether there is somebody to ask, or never will be.
     pub(crate) fn settled(&self) -> bool {
         match self {
-            Self::Reserved | Self::Starting => false,
+            Self::Reserved | Self::Starting | Self::Restarting => false,
             Self::Running { .. } | Self::Ended => true,
         }
     }
@@ -48,8 +54,8 @@ impl Phase {
     /// Where the agent listens.
     pub(crate) fn addresses(&self) -> Option<Addresses> {
         match self {
-            Self::Running { addresses } => Some(*addresses),
-            Self::Reserved | Self::Starting | Self::Ended => None,
+            Self::Running { addresses, .. } => Some(*addresses),
+            Self::Reserved | Self::Starting | Self::Restarting | Self::Ended => None,
         }
     }
 }
@@ -67,24 +73,35 @@ pub(crate) struct Keeper {
     platform: Arc<Platform>,
     launch: Launch,
     id: String,
+    agent: String,
+    index: usize,
+    /// Emptied before each start; `None`: what is in it stays.
+    wiped: Option<PathBuf>,
     orders: mpsc::Receiver<Order>,
     phase: watch::Sender<Phase>,
-    /// The app's, through all its starts.
-    _port: Port,
+    /// The app's and the peers', through all its starts.
+    _ports: (Port, Option<Port>),
 }
 
 impl Keeper {
-    pub(super) fn new(platform: Arc<Platform>, launch: Launch, reserved: Reserved, port: Port) -> Self {
-        let Reserved { id, orders, phase } = reserved;
-        Self { platform, launch, id, orders, phase, _port: port }
+    /// A keeper of the agent that `reserved` is for; `wiped` is emptied before each of its starts.
+    pub(super) fn new(
+        platform: Arc<Platform>,
+        launch: Launch,
+        id: String,
+        reserved: Reserved,
+        wiped: Option<PathBuf>,
+    ) -> Self {
+        let Reserved { name, index, app, peers, orders, phase } = reserved;
+        Self { platform, launch, id, agent: name, index, wiped, orders, phase, _ports: (app, peers) }
     }
 
     /// Runs until the agent has ended for good.
     pub(super) async fn run(mut self) {
         let mut restarts = 0;
         let crashed = loop {
-            self.set_phase(Phase::Starting);
-            let exit = match Process::start(&self.launch) {
+            self.set_phase(if restarts == 0 { Phase::Starting } else { Phase::Restarting });
+            let exit = match self.start() {
                 Ok(process) => match self.run_once(process).await {
                     Run::Ordered => break false,
                     Run::ByItself(exit) => exit,
@@ -94,7 +111,7 @@ impl Keeper {
                     break true;
                 }
             };
-            self.set_phase(Phase::Starting);
+            self.set_phase(Phase::Restarting);
             // The policy is ON_FAILURE: an exit with 0 is the end of the work.
             if exit.code == Some(0) || restarts >= self.platform.options.restarts_max {
                 break exit.code != Some(0);
@@ -109,16 +126,21 @@ impl Keeper {
         self.set_phase(Phase::Ended);
     }
 
+    fn start(&self) -> io::Result<Process> {
+        if let Some(volume) = &self.wiped {
+            // What it had written died with the container.
+            std::fs::remove_dir_all(volume)?;
+            std::fs::create_dir(volume)?;
+        }
+        Process::start(&self.launch)
+    }
+
     fn close(&self, crashed: bool) {
-        // A deployment that failed its health check stays failed, whatever its process does.
-        let failed = self.platform.status(&self.id) == Some(Status::Failed);
+        let (id, agent) = (self.id.clone(), self.agent.clone());
         if crashed {
-            self.emit(StageEvent::Crashed { id: self.id.clone() });
+            self.emit(StageEvent::Crashed { id, agent });
         }
-        if !failed {
-            self.platform.set_status(&self.id, if crashed { Status::Crashed } else { Status::Removed });
-        }
-        self.emit(StageEvent::Removed { id: self.id.clone() });
+        self.platform.agent_ended(&self.id, self.index, crashed);
     }
 
     async fn run_once(&mut self, mut process: Process) -> Run {
@@ -127,7 +149,7 @@ impl Keeper {
                 next = process.next() => match next {
                     Next::Heard(heard) => self.heard(heard, process.pid()),
                     Next::Ended(exit) => {
-                        self.emit(StageEvent::Exited { id: self.id.clone(), exit });
+                        self.emit(StageEvent::Exited { id: self.id.clone(), agent: self.agent.clone(), exit });
                         return Run::ByItself(exit);
                     }
                 },
@@ -147,18 +169,18 @@ impl Keeper {
     }
 
     fn heard(&self, heard: Heard, pid: u32) {
-        let id = self.id.clone();
+        let (id, agent) = (self.id.clone(), self.agent.clone());
         match heard {
             Heard::Listening(addresses) => {
-                self.set_phase(Phase::Running { addresses });
-                self.emit(StageEvent::Listening { id, pid, addresses });
+                self.set_phase(Phase::Running { addresses, pid });
+                self.emit(StageEvent::Listening { id, agent, pid, addresses });
             }
-            Heard::FaultBegan => self.emit(StageEvent::FaultBegan { id }),
+            Heard::FaultBegan => self.emit(StageEvent::FaultBegan { id, agent }),
         }
     }
 
     async fn drain(&mut self, process: &mut Process) {
-        self.emit(StageEvent::Terminating { id: self.id.clone() });
+        self.emit(StageEvent::Terminating { id: self.id.clone(), agent: self.agent.clone() });
         process.terminate();
         let ended = async {
             loop {
@@ -172,22 +194,25 @@ impl Keeper {
             }
         };
         match tokio::time::timeout(self.platform.options.drain, ended).await {
-            Ok(Some(exit)) => self.emit(StageEvent::Exited { id: self.id.clone(), exit }),
+            Ok(Some(exit)) => {
+                self.emit(StageEvent::Exited { id: self.id.clone(), agent: self.agent.clone(), exit })
+            }
             Ok(None) | Err(_) => self.kill(process).await,
         }
     }
 
     async fn kill(&self, process: &mut Process) {
         process.sweep();
-        self.emit(StageEvent::Killed { id: self.id.clone() });
+        self.emit(StageEvent::Killed { id: self.id.clone(), agent: self.agent.clone() });
         let exit = ended(process).await;
-        self.emit(StageEvent::Exited { id: self.id.clone(), exit });
+        self.emit(StageEvent::Exited { id: self.id.clone(), agent: self.agent.clone(), exit });
     }
 
     /// Rests before a restart; whether the deployment was ended meanwhile.
     async fn back_off(&mut self, attempt: u32) -> bool {
         let after = self.platform.options.restart_backoff;
-        self.emit(StageEvent::Restarting { id: self.id.clone(), attempt, after });
+        let (id, agent) = (self.id.clone(), self.agent.clone());
+        self.emit(StageEvent::Restarting { id, agent, attempt, after });
         let rest = tokio::time::sleep(after);
         tokio::pin!(rest);
         loop {
@@ -203,7 +228,7 @@ impl Keeper {
 
     fn set_phase(&self, phase: Phase) {
         self.phase.send_replace(phase);
-        self.platform.agent_moved(&self.id, phase.addresses());
+        self.platform.agent_moved(&self.id, self.index, phase.addresses());
     }
 
     fn emit(&self, event: StageEvent) {

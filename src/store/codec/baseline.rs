@@ -7,8 +7,8 @@ use crate::engine::release::Release;
 use crate::engine::route::GROUPS_MAX;
 use crate::engine::tick::PROBES_MAX;
 use crate::engine::time::Time;
-use crate::store::codec::pack::{Packer, Unpacker, unsqueezed};
-use crate::store::codec::{Damaged, histogram_from_bytes, histogram_to_bytes};
+use crate::pack::{Damaged, Packer, Unpacker, unsqueezed};
+use crate::store::codec::{histogram_from_bytes, histogram_to_bytes};
 
 /// The most bytes of a wide part before it was squeezed; longer is damage. One that holds all routes, all probes and all
 /// hours of a very busy service comes to a quarter.
@@ -155,6 +155,11 @@ pub(in crate::store) fn from_bytes(bytes: &[u8]) -> Result<Baseline, Damaged> {
     wide_from_bytes(unpacker.bytes()?, &mut baseline)?;
     unpacker.end()?;
     Ok(baseline)
+}
+
+/// The digest of a baseline as this agent writes it.
+pub(in crate::store) fn digest_of(baseline: &Baseline) -> [u8; 32] {
+    digest(baseline, &histogram_to_bytes(&baseline.latency), Some(&wide_to_bytes(baseline)))
 }
 
 /// The SHA-256 over everything that a baseline says, its latencies and its wide part in their stored form. Rows of agents

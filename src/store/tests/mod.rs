@@ -3,6 +3,8 @@
 mod kill;
 mod limits;
 mod opening;
+mod outbox;
+mod rounds;
 mod watches;
 mod writing;
 
@@ -24,15 +26,15 @@ use crate::engine::window::Latencies;
 use crate::store::{self, DATABASE_FILE, Store, Write};
 
 /// Room for all that any test writes: on a busy machine a child that is to be killed writes thousands of records first.
-fn settings(dir: &Path) -> config::Store {
+pub(super) fn settings(dir: &Path) -> config::Store {
     config::Store { dir: dir.to_owned(), dir_is_explicit: true, evidence_max: 20_000, records_max: 1_000_000 }
 }
 
-fn open(dir: &Path) -> Store {
+pub(super) fn open(dir: &Path) -> Store {
     store::open(&settings(dir)).unwrap()
 }
 
-fn release(name: &str) -> Release {
+pub(super) fn release(name: &str) -> Release {
     Release::new(name).unwrap()
 }
 
@@ -45,7 +47,7 @@ fn ready(ms: u64) -> Record {
     record(ms, 0, Happening::Ready)
 }
 
-fn rollback(ms: u64, progress: Progress) -> Record {
+pub(super) fn rollback(ms: u64, progress: Progress) -> Record {
     let since = Time::from_millis(1_763_848_800_000);
     let decided = Decided {
         decision: Decision::RollBack,
@@ -59,11 +61,13 @@ fn rollback(ms: u64, progress: Progress) -> Record {
         ready_at: Some(since),
         policy: Policy::default(),
         progress,
+        certificate: None,
+        steps: Vec::new(),
     };
     record(ms, 0, Happening::Decided(Box::new(decided)))
 }
 
-fn tick(n: u64, pairs: u64) -> Tick {
+pub(super) fn tick(n: u64, pairs: u64) -> Tick {
     let from = Time::from_millis(1_763_848_800_000 + n * 5000);
     let latencies =
         (0..pairs).map(|i| (2_000 + (n * 7_919 + i * i * 37) % 400_000, 1 + (n + i) % 5)).collect();
@@ -83,7 +87,7 @@ fn tick(n: u64, pairs: u64) -> Tick {
     }
 }
 
-fn watch_id(name: &str) -> RecordId {
+pub(super) fn watch_id(name: &str) -> RecordId {
     RecordId::from_stored(&format!("watch-of-{name}"))
 }
 
@@ -93,7 +97,7 @@ fn seen(name: &str, n: u64, tick: Tick) -> Write {
     Write::Fact(Box::new(KeptFact { watch, seq: n as u32, at, release: release(name), fact }))
 }
 
-fn baseline(name: &str, ticks: u64) -> Baseline {
+pub(super) fn baseline(name: &str, ticks: u64) -> Baseline {
     let mut baseline = Baseline::empty(release(name), tick(0, 0).from);
     (0..ticks).for_each(|n| baseline.learn(&tick(n, 50), Duration::from_secs(600 + n * 5)));
     baseline
@@ -108,6 +112,10 @@ fn pause() -> Pause {
     }
 }
 
+fn paused(pause: Option<Pause>) -> Write {
+    Write::Pause { pause, at: Time::from_millis(6) }
+}
+
 async fn write_all(store: &Store, writes: impl IntoIterator<Item = Write>) {
     for write in writes {
         store.write(write).await.unwrap();
@@ -115,6 +123,6 @@ async fn write_all(store: &Store, writes: impl IntoIterator<Item = Write>) {
 }
 
 /// The database beside the store, for what no caller may do.
-fn beside(dir: &Path) -> Connection {
+pub(super) fn beside(dir: &Path) -> Connection {
     Connection::open(dir.join(DATABASE_FILE)).unwrap()
 }

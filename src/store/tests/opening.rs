@@ -4,7 +4,9 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use crate::engine::record::Progress;
-use crate::store::tests::{baseline, beside, open, pause, ready, rollback, seen, settings, tick, write_all};
+use crate::store::tests::{
+    baseline, beside, open, pause, paused, ready, rollback, seen, settings, tick, write_all,
+};
 use crate::store::{self, DATABASE_FILE, OpenError, Write};
 
 /// The database and its log; not the lock, which names its last holder, and no log that is empty.
@@ -140,7 +142,7 @@ async fn a_damaged_brake_still_brakes_and_a_damaged_act_still_counts() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
     let act = rollback(1, Progress::Intended);
-    write_all(&store, [Write::Pause(Some(pause())), Write::Record(act.clone())]).await;
+    write_all(&store, [paused(Some(pause())), Write::Record(act.clone())]).await;
     beside(dir.path())
         .execute_batch("UPDATE pause SET doc = CAST(x'7bff' AS TEXT); UPDATE records SET doc = '{';")
         .unwrap();

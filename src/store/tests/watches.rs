@@ -15,6 +15,7 @@ use crate::engine::time::Time;
 use crate::engine::verdict::Verdict;
 use crate::engine::window::Latencies;
 use crate::store::prune::PRUNE_EVERY;
+use crate::store::tests::rounds::any_round;
 use crate::store::tests::{
     baseline, beside, open, record, release, seen, settings, tick, watch_id, write_all,
 };
@@ -47,7 +48,7 @@ fn probe() -> impl Strategy<Value = ProbeTick> {
     )
 }
 
-fn any_tick() -> impl Strategy<Value = Tick> {
+pub(super) fn any_tick() -> impl Strategy<Value = Tick> {
     let columns = (prop::array::uniform9(number()), any::<bool>(), latencies());
     let counts = (any::<u64>(), prop::array::uniform7(any::<u64>()), any::<u64>());
     let resources = prop::array::uniform3(option::of(any::<u64>()));
@@ -79,17 +80,18 @@ fn any_tick() -> impl Strategy<Value = Tick> {
     )
 }
 
-fn any_fact() -> impl Strategy<Value = Fact> {
+pub(super) fn any_fact() -> impl Strategy<Value = Fact> {
     let exit = (option::of(any::<i32>()), option::of(any::<i32>()), any::<bool>());
     prop_oneof![
         5 => any_tick().prop_map(|tick| Fact::Tick(Box::new(tick))),
+        3 => any_round().prop_map(|round| Fact::Round(Box::new(round))),
         1 => Just(Fact::Ready),
         1 => Just(Fact::Restarted),
         1 => exit.prop_map(|(code, signal, is_loop)| Fact::Exited { exit: Exit { code, signal }, is_loop }),
     ]
 }
 
-fn begun(name: &str) -> WatchStart {
+pub(super) fn begun(name: &str) -> WatchStart {
     WatchStart {
         id: watch_id(name),
         at: tick(0, 0).from,
@@ -104,7 +106,7 @@ fn begun(name: &str) -> WatchStart {
 }
 
 /// A tick of a service with so many routes.
-fn rich_tick(n: u64, routes: u64) -> Tick {
+pub(super) fn rich_tick(n: u64, routes: u64) -> Tick {
     let latencies = |seed: u64, pairs: u64| {
         let at = |i: u64| {
             let us = 900 + (seed * 7919 + i * i * 613) % 30_000;
@@ -147,12 +149,12 @@ fn rich(name: &str, ticks: u64) -> crate::engine::baseline::Baseline {
     of
 }
 
-fn kept(name: &str, seq: u32, fact: Fact) -> KeptFact {
+pub(super) fn kept(name: &str, seq: u32, fact: Fact) -> KeptFact {
     let at = Time::from_millis(1_763_848_800_000 + u64::from(seq) * 5000);
     KeptFact { watch: watch_id(name), seq, at, release: release(name), fact }
 }
 
-async fn count(store: &Store, sql: &'static str) -> u64 {
+pub(super) async fn count(store: &Store, sql: &'static str) -> u64 {
     store.ask(move |connection, _| connection.query_row(sql, [], |row| row.get::<_, i64>(0))).await.unwrap()
         as u64
 }
@@ -206,7 +208,7 @@ async fn a_watch_with_a_fault_is_told_and_not_gone_on_with() {
     for (sql, fault) in [
         ("DELETE FROM evidence WHERE seq = 2", "2 to 2 are not there"),
         ("UPDATE evidence SET failed = failed + 1 WHERE seq = 2", "check does not match"),
-        ("UPDATE evidence SET more = x'0199' WHERE seq = 3", "stored bytes are damaged"),
+        ("UPDATE evidence SET more = x'0199' WHERE seq = 3", "bytes are damaged"),
         ("UPDATE evidence SET kind = 'rested' WHERE seq = 1", "unknown kind"),
         ("UPDATE evidence SET seq = 2 WHERE seq = 3", "there twice"),
         ("UPDATE watches SET at_ms = at_ms + 1", "digest does not match"),

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::engine::memory::{LastAct, Memory, OpenDecision, ReleaseMemory, Standing};
+use crate::engine::peer::Deployment;
 use crate::engine::record::{Happening, Progress, Record};
 use crate::engine::time::Time;
 use crate::store::tests::{
-    baseline, open, pause, ready, record, release, rollback, seen, settings, tick, write_all,
+    baseline, open, pause, paused, ready, record, release, rollback, seen, settings, tick, write_all,
 };
 use crate::store::wire::RecordDoc;
 use crate::store::{self, ReadError, Write, WriteError};
@@ -23,6 +24,8 @@ fn thought(name: &str, seen: u64) -> ReleaseMemory {
         put_back_by: Some(ready(0).id),
         figures: Some(Box::new(baseline(name, 5).summary())),
         score: Some(0.9),
+        deployments: Deployment::new(name).into_iter().collect(),
+        schemas: [("pg".into(), "7".into())].into(),
     }
 }
 
@@ -51,7 +54,7 @@ async fn a_restart_forgets_nothing() {
         Write::Baseline(Box::new(old.clone())),
         Write::Release(thought("v1", 10)),
         Write::Release(thought("v2", 20)),
-        Write::Pause(Some(pause())),
+        paused(Some(pause())),
         Write::Record(intent.clone()),
         seen("v1", 0, tick(0, 100)),
     ];
@@ -70,13 +73,16 @@ async fn a_restart_forgets_nothing() {
             decided: *decided,
         }),
         last_act: last_act(&intent),
+        acts: vec![intent.at],
+        lock: None,
+        unverified: None,
         pause: Some(pause()),
         watch: None,
     };
     assert_eq!(store.memory().await.unwrap(), expected);
     let ticks = store.ticks(&release("v1"), Time::default(), Time::from_millis(u64::MAX), 10).await;
     assert_eq!(ticks.unwrap(), [tick(0, 100)]);
-    write_all(&store, [Write::Pause(None)]).await;
+    write_all(&store, [paused(None)]).await;
     assert_eq!(store.memory().await.unwrap().pause, None);
     store.close().await;
 }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::engine::baseline::BaselineSummary;
 use crate::engine::record::{Decided, Decision, Progress, Reason};
 use crate::store::wire::PauseDoc;
+use crate::store::wire::certificate::CertificateDoc;
 use crate::store::wire::diagnosis::{DiagnosisDoc, WatchPointDoc};
+use crate::store::wire::lock::StepDoc;
 use crate::store::wire::policy::PolicyDoc;
 use crate::store::wire::text::{Figure, IdText, ReleaseText, TimeText};
 use crate::store::wire::verdict::{EvidenceDoc, VerdictDoc};
@@ -37,6 +39,12 @@ pub struct DecidedDoc {
     pub policy: PolicyDoc,
     /// How far the act has come.
     pub progress: ProgressDoc,
+    /// Who agreed, where several had to. It says nothing where nobody was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Box<CertificateDoc>>,
+    /// The steps of the act.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepDoc>,
 }
 
 /// What is to be done.
@@ -73,6 +81,19 @@ pub enum ReasonDoc {
     Holding { until: TimeText },
     HoldEndedYoung,
     HoldEndedOld,
+    Elected { yes: u32, down: u32, needed: u32 },
+    NotElected { yes: u32, needed: u32 },
+    LeftToOthers,
+    PlatformUnread { why: String },
+    NoLongerLive { live: ReleaseText },
+    DecidedElsewhere { record: IdText },
+    LeaseOver,
+    Refused { why: String },
+    TooManyVoters { met: u32, votes: u32 },
+    BudgetSpent { acts: u32, until: TimeText },
+    SchemaMoved { probe: String, was: String, is: String },
+    AskedBy { by: String, why: String },
+    AllDown { down: u32 },
 }
 
 /// How far an act has come: `{"progress":"succeeded","at":…,"detail":…}`.
@@ -143,6 +164,8 @@ impl From<&Decided> for DecidedDoc {
             ready_at: d.ready_at.map(TimeText),
             policy: (&d.policy).into(),
             progress: (&d.progress).into(),
+            certificate: d.certificate.as_deref().map(|of| Box::new(of.into())),
+            steps: d.steps.iter().map(StepDoc::from).collect(),
         }
     }
 }
@@ -164,6 +187,8 @@ impl From<DecidedDoc> for Decided {
             ready_at: doc.ready_at.map(|t| t.0),
             policy: doc.policy.into(),
             progress: doc.progress.into(),
+            certificate: doc.certificate.map(|of| Box::new((*of).into())),
+            steps: doc.steps.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -190,6 +215,23 @@ impl From<&Reason> for ReasonDoc {
             Reason::Holding { until } => Self::Holding { until: TimeText(*until) },
             Reason::HoldEndedYoung => Self::HoldEndedYoung,
             Reason::HoldEndedOld => Self::HoldEndedOld,
+            Reason::Elected { yes, down, needed } => {
+                Self::Elected { yes: *yes, down: *down, needed: *needed }
+            }
+            Reason::NotElected { yes, needed } => Self::NotElected { yes: *yes, needed: *needed },
+            Reason::LeftToOthers => Self::LeftToOthers,
+            Reason::PlatformUnread { why } => Self::PlatformUnread { why: why.clone() },
+            Reason::NoLongerLive { live } => Self::NoLongerLive { live: ReleaseText(live.clone()) },
+            Reason::DecidedElsewhere { record } => Self::DecidedElsewhere { record: IdText(record.clone()) },
+            Reason::LeaseOver => Self::LeaseOver,
+            Reason::Refused { why } => Self::Refused { why: why.clone() },
+            Reason::TooManyVoters { met, votes } => Self::TooManyVoters { met: *met, votes: *votes },
+            Reason::BudgetSpent { acts, until } => Self::BudgetSpent { acts: *acts, until: TimeText(*until) },
+            Reason::SchemaMoved { probe, was, is } => {
+                Self::SchemaMoved { probe: probe.to_string(), was: was.to_string(), is: is.to_string() }
+            }
+            Reason::AllDown { down } => Self::AllDown { down: *down },
+            Reason::AskedBy { by, why } => Self::AskedBy { by: by.clone(), why: why.clone() },
         }
     }
 }
@@ -216,6 +258,21 @@ impl From<ReasonDoc> for Reason {
             ReasonDoc::Holding { until } => Self::Holding { until: until.0 },
             ReasonDoc::HoldEndedYoung => Self::HoldEndedYoung,
             ReasonDoc::HoldEndedOld => Self::HoldEndedOld,
+            ReasonDoc::Elected { yes, down, needed } => Self::Elected { yes, down, needed },
+            ReasonDoc::NotElected { yes, needed } => Self::NotElected { yes, needed },
+            ReasonDoc::LeftToOthers => Self::LeftToOthers,
+            ReasonDoc::PlatformUnread { why } => Self::PlatformUnread { why },
+            ReasonDoc::NoLongerLive { live } => Self::NoLongerLive { live: live.0 },
+            ReasonDoc::DecidedElsewhere { record } => Self::DecidedElsewhere { record: record.0 },
+            ReasonDoc::LeaseOver => Self::LeaseOver,
+            ReasonDoc::Refused { why } => Self::Refused { why },
+            ReasonDoc::TooManyVoters { met, votes } => Self::TooManyVoters { met, votes },
+            ReasonDoc::BudgetSpent { acts, until } => Self::BudgetSpent { acts, until: until.0 },
+            ReasonDoc::SchemaMoved { probe, was, is } => {
+                Self::SchemaMoved { probe: probe.into(), was: was.into(), is: is.into() }
+            }
+            ReasonDoc::AllDown { down } => Self::AllDown { down },
+            ReasonDoc::AskedBy { by, why } => Self::AskedBy { by, why },
         }
     }
 }

@@ -7,9 +7,12 @@
 //!
 //! Every engine value comes back from its JSON equal, to the last bit. It knows no database.
 
+pub mod alert;
+pub mod certificate;
 pub mod decided;
 pub mod diagnosis;
 pub mod health;
+pub mod lock;
 pub mod policy;
 pub mod text;
 pub mod verdict;
@@ -18,13 +21,17 @@ pub mod watch;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::memory::{ReleaseMemory, Standing};
 use crate::engine::record::{Exit, Happening, PassedBy, Pause, Record};
+use crate::store::wire::certificate::DeploymentText;
 use crate::store::wire::decided::{BaselineSummaryDoc, DecidedDoc};
 use crate::store::wire::diagnosis::{DiagnosisDoc, WatchPointDoc};
 use crate::store::wire::health::HealthChangeDoc;
+use crate::store::wire::lock::{LockDoc, ReadinessDoc, VerifiedDoc};
 use crate::store::wire::text::{DurationText, Figure, IdText, ReleaseText, TimeText};
 use crate::store::wire::verdict::VerdictDoc;
 
@@ -96,6 +103,17 @@ pub enum HappeningDoc {
     },
     /// A decision was made.
     Decided(Box<DecidedDoc>),
+    /// Deployments were locked.
+    Locked(LockDoc),
+    /// They were unlocked.
+    Unlocked {
+        /// By whom.
+        by: String,
+    },
+    /// What a rollback led to.
+    Verified(VerifiedDoc),
+    /// Whether a rollback would be possible has changed.
+    Readied(ReadinessDoc),
 }
 
 impl HappeningDoc {
@@ -112,6 +130,10 @@ impl HappeningDoc {
             Self::Paused(_) => "paused",
             Self::Resumed { .. } => "resumed",
             Self::Decided(_) => "decided",
+            Self::Locked(_) => "locked",
+            Self::Unlocked { .. } => "unlocked",
+            Self::Verified(_) => "verified",
+            Self::Readied(_) => "readied",
         }
     }
 }
@@ -197,6 +219,12 @@ pub struct ReleaseDoc {
     /// Its health score, 0 to 1.
     #[serde(default)]
     pub score: Option<Figure>,
+    /// The platform's deployments that it ran as, the newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deployments: Vec<DeploymentText>,
+    /// What the databases' schemas were when it ran last, by the probe.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schemas: BTreeMap<String, String>,
 }
 
 impl From<&Record> for RecordDoc {
@@ -236,6 +264,10 @@ impl From<&Happening> for HappeningDoc {
             Happening::Paused(pause) => Self::Paused(pause.into()),
             Happening::Resumed { by } => Self::Resumed { by: by.clone() },
             Happening::Decided(decided) => Self::Decided(Box::new(decided.as_ref().into())),
+            Happening::Locked(lock) => Self::Locked(lock.into()),
+            Happening::Unlocked { by } => Self::Unlocked { by: by.clone() },
+            Happening::Verified(verified) => Self::Verified(verified.into()),
+            Happening::Readied(readiness) => Self::Readied(readiness.into()),
         }
     }
 }
@@ -255,6 +287,10 @@ impl From<HappeningDoc> for Happening {
             HappeningDoc::Paused(pause) => Self::Paused(pause.into()),
             HappeningDoc::Resumed { by } => Self::Resumed { by },
             HappeningDoc::Decided(decided) => Self::Decided(Box::new((*decided).into())),
+            HappeningDoc::Locked(lock) => Self::Locked(lock.into()),
+            HappeningDoc::Unlocked { by } => Self::Unlocked { by },
+            HappeningDoc::Verified(verified) => Self::Verified(verified.into()),
+            HappeningDoc::Readied(readiness) => Self::Readied(readiness.into()),
         }
     }
 }
@@ -293,6 +329,8 @@ impl From<&ReleaseMemory> for ReleaseDoc {
             put_back_by: memory.put_back_by.clone().map(IdText),
             figures: memory.figures.as_deref().map(|f| Box::new(f.into())),
             score: memory.score.map(Figure),
+            deployments: memory.deployments.iter().cloned().map(DeploymentText).collect(),
+            schemas: memory.schemas.iter().map(|(probe, is)| (probe.to_string(), is.to_string())).collect(),
         }
     }
 }
@@ -314,6 +352,8 @@ impl From<ReleaseDoc> for ReleaseMemory {
             put_back_by: doc.put_back_by.map(|id| id.0),
             figures: doc.figures.map(|f| Box::new((*f).into())),
             score: doc.score.map(|f| f.0),
+            deployments: doc.deployments.into_iter().map(|of| of.0).collect(),
+            schemas: doc.schemas.into_iter().map(|(probe, is)| (probe.into(), is.into())).collect(),
         }
     }
 }

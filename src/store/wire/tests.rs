@@ -4,18 +4,23 @@ mod values;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use proptest::prelude::any;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use crate::engine::ballot::{Ask, Certificate, Key, Roster};
 use crate::engine::diagnosis::{Diagnosis, Ground};
 use crate::engine::history::WatchStart;
 use crate::engine::memory::ReleaseMemory;
+use crate::engine::peer::{Boot, Deployment, Peer};
 use crate::engine::policy::Policy;
 use crate::engine::record::{Decided, Decision, Exit, Happening, PassedBy, Progress, Reason, Record};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
 use crate::engine::verdict::{Breach, StreamName, Verdict};
+use crate::store::wire::certificate::CertificateDoc;
+use crate::store::wire::decided::ReasonDoc;
 use crate::store::wire::tests::values::{
     decided, duration, id, policy, record, release, release_memory, streams, time,
 };
@@ -24,9 +29,11 @@ use crate::store::wire::{RecordDoc, ReleaseDoc};
 
 #[test]
 fn every_record_comes_back_from_its_json() {
-    const CASES: u32 = 1536;
+    const CASES: u32 = 4096;
     let kinds = Cell::new(BTreeSet::new());
-    let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
+    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    // Always the same draws: that each kind is among them is asserted below.
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     runner
         .run(&record(), |record| {
             let doc = RecordDoc::from(&record);
@@ -37,6 +44,15 @@ fn every_record_comes_back_from_its_json() {
             seen.insert(doc.what.kind());
             if let Happening::Decided(d) = &record.what {
                 seen.insert(d.progress.label());
+                seen.extend(d.certificate.as_ref().map(|_| "certificate"));
+                type Is = fn(&ReasonDoc) -> bool;
+                let has = |is: Is| d.reasons.iter().map(ReasonDoc::from).any(|doc| is(&doc));
+                let told: [(&str, Is); 3] = [
+                    ("elected", |doc| matches!(doc, ReasonDoc::Elected { .. })),
+                    ("not elected", |doc| matches!(doc, ReasonDoc::NotElected { .. })),
+                    ("decided elsewhere", |doc| matches!(doc, ReasonDoc::DecidedElsewhere { .. })),
+                ];
+                seen.extend(told.into_iter().filter(|(_, is)| has(*is)).map(|(name, _)| name));
                 seen.insert(d.verdict.label());
                 seen.extend(d.diagnosis.as_ref().map(Diagnosis::label));
             }
@@ -48,7 +64,7 @@ fn every_record_comes_back_from_its_json() {
             Ok(())
         })
         .unwrap();
-    assert_eq!(kinds.take().len(), 10 + 7 + 4 + 6, "the run did not meet every kind");
+    assert_eq!(kinds.take().len(), 14 + 7 + 4 + 6 + 4, "the run did not meet every kind");
 }
 
 #[test]
@@ -77,6 +93,8 @@ fn a_record_reads_as_documented() {
         ready_at: None,
         policy: Policy::default(),
         progress: Progress::NothingToDo,
+        certificate: None,
+        steps: Vec::new(),
     };
     let at = Time::from_millis(1_763_848_800_123);
     let record = Record {
@@ -101,6 +119,37 @@ fn a_record_reads_as_documented() {
         doc["reasons"][1],
         serde_json::json!({"reason": "cooling_down", "until": "2025-11-22T22:01:40.000Z"})
     );
+}
+
+#[test]
+fn a_certificate_reads_as_documented() {
+    let peer = |replica: &str, boot| Peer { replica: replica.into(), boot: Boot(boot) };
+    let certificate = Certificate {
+        ask: Ask {
+            key: Key { deployment: Deployment::new("d-7").unwrap() },
+            epoch: 3,
+            target: Release::new("v1").unwrap(),
+            candidate: peer("a", u64::MAX),
+            roster: 0,
+            policy: 0xbeef,
+            baseline: 1 << 63,
+        },
+        voters: vec![peer("a", u64::MAX), peer("c", 12)],
+        roster: Roster { version: 0, replicas: 3, watcher: false, down: 1 },
+        began: Duration::from_secs(60),
+        expires: Duration::from_secs(70),
+    };
+    let doc = CertificateDoc::from(&certificate);
+    let expected = serde_json::json!({
+        "ask": {"deployment": "d-7", "epoch": 3, "target": "v1",
+            "candidate": {"replica": "a", "boot": "ffffffffffffffff"}, "roster": "0000000000000000",
+            "policy": "000000000000beef", "baseline": "8000000000000000"},
+        "voters": [{"replica": "a", "boot": "ffffffffffffffff"}, {"replica": "c", "boot": "000000000000000c"}],
+        "roster": {"version": "0000000000000000", "replicas": 3, "watcher": false, "down": 1},
+        "began": "1m", "expires": "1m 10s",
+    });
+    assert_eq!(serde_json::to_value(&doc).unwrap(), expected);
+    assert_eq!(Certificate::from(doc), certificate);
 }
 
 #[test]
@@ -156,7 +205,7 @@ fn a_record_of_an_older_agent_reads() {
         "progress":{"progress":"nothing_to_do"}}"#;
     let doc: RecordDoc = serde_json::from_str(text).unwrap();
     let Happening::Decided(decided) = Record::from(doc).what else { panic!("a decision") };
-    assert_eq!((decided.diagnosis, decided.point), (None, None));
+    assert_eq!((decided.diagnosis, decided.point, decided.certificate), (None, None, None));
     assert_eq!((decided.evidence[0].route.clone(), decided.evidence[0].ln_attribution), (None, None));
     assert_eq!(decided.policy, Policy { latency_ratio: 1.7, ..Policy::default() });
     let baseline = decided.baseline.unwrap();

@@ -5,14 +5,19 @@ use std::time::Duration;
 use proptest::option;
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof};
 
+use crate::engine::ballot::{Ask, Certificate, Key, Roster};
 use crate::engine::baseline::BaselineSummary;
 use crate::engine::diagnosis::{Diagnosis, Ground};
 use crate::engine::health::{Change, Health, HealthChange};
 use crate::engine::history::WatchPoint;
 use crate::engine::judge::JUDGED_STATUSES;
 use crate::engine::memory::{ReleaseMemory, Standing};
+use crate::engine::peer::{Boot, Deployment, Peer};
 use crate::engine::policy::{Mode, Policy};
-use crate::engine::record::{Decided, Decision, Exit, Happening, PassedBy, Pause, Progress, Reason, Record};
+use crate::engine::record::{
+    ActStep, Decided, Decision, Exit, Happening, Lock, Outcome, PassedBy, Pause, Progress, Readiness, Reason,
+    Record, StepOutcome, StepTaken, Verified,
+};
 use crate::engine::release::{RecordId, Release};
 use crate::engine::time::Time;
 use crate::engine::verdict::{Arm, Breach, NotJudgeable, StreamEvidence, StreamName, Undecided, Verdict};
@@ -179,7 +184,51 @@ pub(super) fn reason() -> impl Strategy<Value = Reason> {
         time().prop_map(|until| Reason::Holding { until }),
         Just(Reason::HoldEndedYoung),
         Just(Reason::HoldEndedOld),
+        vote_reason(),
     ]
+}
+
+fn vote_reason() -> impl Strategy<Value = Reason> {
+    let counts = (any::<u32>(), any::<u32>(), any::<u32>());
+    prop_oneof![
+        counts.prop_map(|(yes, down, needed)| Reason::Elected { yes, down, needed }),
+        (any::<u32>(), any::<u32>()).prop_map(|(yes, needed)| Reason::NotElected { yes, needed }),
+        Just(Reason::LeftToOthers),
+        ".*".prop_map(|why| Reason::PlatformUnread { why }),
+        release().prop_map(|live| Reason::NoLongerLive { live }),
+        id().prop_map(|record| Reason::DecidedElsewhere { record }),
+        Just(Reason::LeaseOver),
+        Just(Reason::Refused { why: "no".to_owned() }),
+        Just(Reason::TooManyVoters { met: 4, votes: 3 }),
+        any::<u32>().prop_map(|down| Reason::AllDown { down }),
+        (any::<u32>(), time()).prop_map(|(acts, until)| Reason::BudgetSpent { acts, until }),
+        (".*", ".*", ".*").prop_map(|(probe, was, is)| Reason::SchemaMoved {
+            probe: probe.into(),
+            was: was.into(),
+            is: is.into()
+        }),
+        (".*", ".*").prop_map(|(by, why)| Reason::AskedBy { by, why }),
+    ]
+}
+
+pub(super) fn certificate() -> impl Strategy<Value = Certificate> {
+    let peer =
+        || (".*", any::<u64>()).prop_map(|(name, boot)| Peer { replica: name.into(), boot: Boot(boot) });
+    let roster = (any::<u64>(), any::<u32>(), any::<bool>(), any::<u32>());
+    let roster =
+        roster.prop_map(|(version, replicas, watcher, down)| Roster { version, replicas, watcher, down });
+    let ask = ("[!-~]{1,128}", prop::array::uniform4(any::<u64>()), release(), peer());
+    let ask = ask.prop_map(|(name, [epoch, roster, policy, baseline], target, candidate)| Ask {
+        key: Key { deployment: Deployment::new(&name).unwrap() },
+        epoch,
+        target,
+        candidate,
+        roster,
+        policy,
+        baseline,
+    });
+    (ask, prop::collection::vec(peer(), 0..5), roster, duration(), duration())
+        .prop_map(|(ask, voters, roster, began, expires)| Certificate { ask, voters, roster, began, expires })
 }
 
 pub(super) fn progress() -> impl Strategy<Value = Progress> {
@@ -219,10 +268,10 @@ pub(super) fn summary() -> impl Strategy<Value = BaselineSummary> {
 
 pub(super) fn policy() -> impl Strategy<Value = Policy> {
     let mode = prop_oneof![Just(Mode::Observe), Just(Mode::Recommend), Just(Mode::Enforce)];
-    let durations = prop::collection::vec(duration(), 9);
+    let durations = prop::collection::vec(duration(), 12);
     let figures = prop::array::uniform12(figure());
-    let counts = prop::array::uniform7(any::<u32>());
-    let switches = prop::array::uniform5(any::<bool>());
+    let counts = prop::array::uniform9(any::<u32>());
+    let switches = prop::array::uniform6(any::<bool>());
     (mode, durations, figures, counts, switches).prop_map(|(mode, d, f, n, b)| Policy {
         mode,
         judging: b[0],
@@ -256,6 +305,12 @@ pub(super) fn policy() -> impl Strategy<Value = Policy> {
         crashes_within: d[4],
         cooldown: d[5],
         verify: d[6],
+        acts_an_hour: n[7],
+        acts_a_day: n[8],
+        lock: d[9],
+        ignore_schema: b[5],
+        confirm: d[10],
+        confirm_max: d[11],
         act_after_watch: b[4],
         replicas: n[6],
     })
@@ -270,11 +325,11 @@ pub(super) fn decided() -> impl Strategy<Value = Decided> {
         prop::collection::vec(evidence(), 0..4),
         option::of(summary()),
         option::of(time()),
-        policy(),
+        (policy(), option::of(certificate()), prop::collection::vec(step(), 0..3)),
     )
         .prop_map(
-            |(made, reasons, target, (verdict, diagnosis, point), evidence, baseline, ready_at, policy)| {
-                let (decision, progress) = made;
+            |(made, reasons, target, (verdict, diagnosis, point), evidence, baseline, ready_at, by)| {
+                let ((decision, progress), (policy, certificate, steps)) = (made, by);
                 Decided {
                     decision,
                     reasons,
@@ -287,6 +342,8 @@ pub(super) fn decided() -> impl Strategy<Value = Decided> {
                     ready_at,
                     policy,
                     progress,
+                    certificate: certificate.map(Box::new),
+                    steps,
                 }
             },
         )
@@ -326,7 +383,39 @@ pub(super) fn happening() -> impl Strategy<Value = Happening> {
         pause().prop_map(Happening::Paused),
         ".*".prop_map(|by| Happening::Resumed { by }),
         decided().prop_map(|decided| Happening::Decided(Box::new(decided))),
+        (".*", ".*", time(), option::of(time()))
+            .prop_map(|(by, reason, since, until)| Happening::Locked(Lock { by, reason, since, until })),
+        ".*".prop_map(|by| Happening::Unlocked { by }),
+        (id(), release(), outcome(), ".*").prop_map(|(decision, from, outcome, detail)| {
+            Happening::Verified(Verified { decision, from, outcome, detail })
+        }),
+        (texts(), texts(), option::of(".*")).prop_map(|(faults, warnings, target)| {
+            Happening::Readied(Readiness { faults, warnings, target })
+        }),
     ]
+}
+
+fn texts() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec(".*", 0..3)
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    let all = [Outcome::Recovered, Outcome::NoChange, Outcome::Worse, Outcome::Unclear];
+    prop::sample::select(all.to_vec())
+}
+
+fn step() -> impl Strategy<Value = StepTaken> {
+    let steps = [ActStep::CancelQueued, ActStep::StopAutoDeploy, ActStep::Read, ActStep::Call, ActStep::Find];
+    let outcome = prop_oneof![
+        Just(StepOutcome::Begun),
+        ".*".prop_map(|detail| StepOutcome::Done { detail }),
+        ".*".prop_map(|reason| StepOutcome::Failed { reason }),
+    ];
+    (time(), prop::sample::select(steps.to_vec()), outcome).prop_map(|(at, step, outcome)| StepTaken {
+        at,
+        step,
+        outcome,
+    })
 }
 
 pub(super) fn record() -> impl Strategy<Value = Record> {
@@ -343,8 +432,19 @@ pub(super) fn release_memory() -> impl Strategy<Value = ReleaseMemory> {
         prop_oneof![Just(Standing::OnTrial), Just(Standing::KnownGood), Just(Standing::RolledBack)];
     let crashes = prop::collection::vec(time(), 0..4);
     let shown = (option::of(summary()), option::of(figure()));
-    ((release(), time(), time(), standing), duration(), any::<u64>(), crashes, option::of(id()), shown)
-        .prop_map(|(who, judged_for, judged_requests, crashes, put_back_by, (figures, score))| {
+    let deployments = prop::collection::vec("[!-~]{1,128}", 0..3);
+    let schemas = prop::collection::btree_map(".*", ".*", 0..3);
+    let ran_as = (deployments, schemas);
+    (
+        (release(), time(), time(), standing),
+        duration(),
+        any::<u64>(),
+        crashes,
+        option::of(id()),
+        (shown, ran_as),
+    )
+        .prop_map(|(who, judged_for, judged_requests, crashes, put_back_by, (shown, ran_as))| {
+            let ((figures, score), (deployments, schemas)) = (shown, ran_as);
             let (release, first_ready, last_seen, standing) = who;
             ReleaseMemory {
                 release,
@@ -357,6 +457,8 @@ pub(super) fn release_memory() -> impl Strategy<Value = ReleaseMemory> {
                 put_back_by,
                 figures: figures.map(Box::new),
                 score,
+                deployments: deployments.iter().filter_map(|name| Deployment::new(name)).collect(),
+                schemas: schemas.into_iter().map(|(probe, is)| (probe.into(), is.into())).collect(),
             }
         })
 }

@@ -1,7 +1,7 @@
 //! Bytes of our own: numbers, texts, lists and latencies one behind the other, and the squeezing of the whole.
 //!
-//! It knows no type of the engine but latencies. Whatever bytes it is given, reading ends in a value or an error, in
-//! bounded memory.
+//! It knows no type of the engine but latencies, and not where the bytes go: to the store, or to another agent. Whatever
+//! bytes it is given, reading ends in a value or an error, in bounded memory.
 
 use std::io::{Read as _, Write as _};
 
@@ -10,7 +10,11 @@ use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 
 use crate::engine::window::Latencies;
-use crate::store::codec::Damaged;
+
+/// Bytes that are not what they should be.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bytes are damaged: {0}")]
+pub struct Damaged(pub(crate) &'static str);
 
 /// The most pairs read for one sparse histogram: as many as one of our range and digits has places. More are damage.
 const PAIRS_MAX: u64 = 65_536;
@@ -24,47 +28,47 @@ const DEFLATED: u8 = 1;
 
 /// Writes values one behind the other.
 #[derive(Default)]
-pub(super) struct Packer(Vec<u8>);
+pub(crate) struct Packer(Vec<u8>);
 
 impl Packer {
-    pub(super) fn number(&mut self, n: u64) {
+    pub(crate) fn number(&mut self, n: u64) {
         put_varint(&mut self.0, n);
     }
 
     /// A number that may be missing takes no more room than one that is not.
-    pub(super) fn maybe(&mut self, n: Option<u64>) {
+    pub(crate) fn maybe(&mut self, n: Option<u64>) {
         self.0.push(u8::from(n.is_some()));
         if let Some(n) = n {
             self.number(n);
         }
     }
 
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.0.extend_from_slice(bytes);
     }
 
-    pub(super) fn text(&mut self, text: &str) {
+    pub(crate) fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
     }
 
-    pub(super) fn latencies(&mut self, latencies: &Latencies) {
+    pub(crate) fn latencies(&mut self, latencies: &Latencies) {
         self.number(latencies.pairs().len() as u64);
         put_pairs(&mut self.0, latencies);
     }
 
-    pub(super) fn list<T>(&mut self, items: &[T], mut each: impl FnMut(&mut Self, &T)) {
+    pub(crate) fn list<T>(&mut self, items: &[T], mut each: impl FnMut(&mut Self, &T)) {
         self.number(items.len() as u64);
         items.iter().for_each(|item| each(self, item));
     }
 
     /// As they are.
-    pub(super) fn plain(self) -> Vec<u8> {
+    pub(crate) fn plain(self) -> Vec<u8> {
         self.0
     }
 
     /// Deflated, where that is shorter.
-    pub(super) fn squeezed(self) -> Vec<u8> {
+    pub(crate) fn squeezed(self) -> Vec<u8> {
         let mut deflate = DeflateEncoder::new(vec![DEFLATED], Compression::fast());
         let deflated = deflate.write_all(&self.0).and_then(|()| deflate.finish());
         let deflated = deflated.expect("memory can always be written to");
@@ -78,7 +82,7 @@ impl Packer {
 }
 
 /// The bytes that [`Packer::squeezed`] made, at most `max` of them.
-pub(super) fn unsqueezed(bytes: &[u8], max: usize) -> Result<Vec<u8>, Damaged> {
+pub(crate) fn unsqueezed(bytes: &[u8], max: usize) -> Result<Vec<u8>, Damaged> {
     let (form, rest) = bytes.split_first().ok_or(Damaged("nothing is there"))?;
     let mut plain = Vec::new();
     match *form {
@@ -93,14 +97,14 @@ pub(super) fn unsqueezed(bytes: &[u8], max: usize) -> Result<Vec<u8>, Damaged> {
 }
 
 /// Reads values one behind the other.
-pub(super) struct Unpacker<'a>(pub(super) &'a [u8]);
+pub(crate) struct Unpacker<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Unpacker<'a> {
-    pub(super) fn number(&mut self) -> Result<u64, Damaged> {
+    pub(crate) fn number(&mut self) -> Result<u64, Damaged> {
         take_varint(&mut self.0)
     }
 
-    pub(super) fn flag(&mut self) -> Result<bool, Damaged> {
+    pub(crate) fn flag(&mut self) -> Result<bool, Damaged> {
         match self.number()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -108,18 +112,18 @@ impl<'a> Unpacker<'a> {
         }
     }
 
-    pub(super) fn maybe(&mut self) -> Result<Option<u64>, Damaged> {
+    pub(crate) fn maybe(&mut self) -> Result<Option<u64>, Damaged> {
         if self.flag()? { self.number().map(Some) } else { Ok(None) }
     }
 
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], Damaged> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Damaged> {
         let length = usize::try_from(self.number()?).map_err(|_| Damaged("cut off"))?;
         let (bytes, rest) = self.0.split_at_checked(length).ok_or(Damaged("cut off"))?;
         self.0 = rest;
         Ok(bytes)
     }
 
-    pub(super) fn text(&mut self) -> Result<&'a str, Damaged> {
+    pub(crate) fn text(&mut self) -> Result<&'a str, Damaged> {
         let bytes = self.bytes()?;
         if bytes.len() as u64 > TEXT_MAX {
             return Err(Damaged("a text too long"));
@@ -127,13 +131,13 @@ impl<'a> Unpacker<'a> {
         std::str::from_utf8(bytes).map_err(|_| Damaged("not a text"))
     }
 
-    pub(super) fn latencies(&mut self) -> Result<Latencies, Damaged> {
+    pub(crate) fn latencies(&mut self) -> Result<Latencies, Damaged> {
         let count = self.number()?;
         take_pairs(&mut self.0, |read, _| read == count)
     }
 
     /// A list of at most `max`.
-    pub(super) fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         max: usize,
         mut each: impl FnMut(&mut Self) -> Result<T, Damaged>,
@@ -146,13 +150,13 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Nothing may be left.
-    pub(super) fn end(self) -> Result<(), Damaged> {
+    pub(crate) fn end(self) -> Result<(), Damaged> {
         if self.0.is_empty() { Ok(()) } else { Err(Damaged("more than there should be")) }
     }
 }
 
 /// Pairs ascending: the step from the value before and the count, each as a LEB128 varint.
-pub(super) fn put_pairs(bytes: &mut Vec<u8>, latencies: &Latencies) {
+pub(crate) fn put_pairs(bytes: &mut Vec<u8>, latencies: &Latencies) {
     let mut before = 0;
     for &(value, count) in latencies.pairs() {
         put_varint(bytes, value - before);
@@ -163,7 +167,7 @@ pub(super) fn put_pairs(bytes: &mut Vec<u8>, latencies: &Latencies) {
 
 /// Pairs until `is_end`, which is told how many were read and what bytes are left. What no writer of ours makes is
 /// damage: values that do not ascend, counts of nothing, counts beyond all sums.
-pub(super) fn take_pairs(
+pub(crate) fn take_pairs(
     bytes: &mut &[u8],
     is_end: impl Fn(u64, &[u8]) -> bool,
 ) -> Result<Latencies, Damaged> {
