@@ -384,6 +384,10 @@ impl Engine {
                 Decision::Hold => self.stop_seeking(),
             }
         }
+        // Whoever is at it says what comes of it; nobody else is needed meanwhile.
+        if self.fleet.as_ref().is_some_and(|fleet| fleet.is_decided_elsewhere()) {
+            return;
+        }
         let key = (decision, reasons.clone());
         if self.own.standing == Standing::RolledBack || self.last_reasons.as_ref() == Some(&key) {
             return;

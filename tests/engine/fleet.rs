@@ -16,7 +16,7 @@ use outrigger::engine::time::Time;
 use outrigger::engine::verdict::Verdict;
 use outrigger::engine::{Effect, Engine, Identity, Input};
 
-use crate::world::{EPOCH, HEALTHY, Kept, Load, World, enforcing, release, v1_known_good};
+use crate::world::{EPOCH, HEALTHY, Kept, Load, World, derive, enforcing, release, v1_known_good};
 
 const BEATS: u64 = 4;
 
@@ -251,6 +251,26 @@ fn the_end_of_a_lock_and_of_a_pause_is_no_word_against_what_is_set_anew() {
     let ended = |what: &Happening| matches!(what, Happening::Unlocked { .. } | Happening::Resumed { .. });
     let said = fleet.worlds[0].kept.records.iter().filter(|record| ended(&record.what)).count();
     assert_eq!(said, 0, "an agent that was cut off would lift what others have set meanwhile");
+}
+
+#[test]
+fn who_knows_that_another_rolls_back_does_not_call_for_a_person() {
+    let (kept, policy) = known();
+    let mut fleet = Fleet::start_with(3, 1, &kept, &policy);
+    fleet.run(90, |_| PART);
+    fleet.run(40, |_| BAD);
+    let [(who, record)] = fleet.orders.clone().try_into().expect("it is ordered once");
+    let of = &fleet.worlds[who].kept;
+    let known = derive(of.memory.clone(), &of.records);
+    assert_eq!(known.open.as_ref().map(|open| &open.id), Some(&record), "it is under way");
+    for at in (0..3).filter(|at| *at != who) {
+        fleet.step(at, Input::Inherited(Box::new(known.clone())));
+    }
+    fleet.run(10, |_| BAD);
+    for at in (0..3).filter(|at| *at != who) {
+        let said = fleet.reasons(at);
+        assert!(said.iter().all(|(_, r)| r.last() == Some(&Reason::LeftToOthers)), "{said:?}");
+    }
 }
 
 #[test]

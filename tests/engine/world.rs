@@ -247,7 +247,7 @@ impl World {
 }
 
 /// What a store derives from its records: the open decision and the last act.
-fn derive(mut memory: Memory, records: &[Record]) -> Memory {
+pub(crate) fn derive(mut memory: Memory, records: &[Record]) -> Memory {
     use outrigger::engine::memory::{LastAct, OpenDecision};
     use outrigger::engine::record::{Decision, Progress};
     let rollbacks = records.iter().filter_map(|r| {

@@ -85,6 +85,12 @@ impl Agent {
         self.ask(&["quorum"]).await
     }
 
+    /// What it remembers, newest first, its own and what it was handed.
+    pub(crate) async fn history(&self) -> Option<Vec<Value>> {
+        let ran = self.ask(&["history"]).await?;
+        ran["records"].as_array().cloned()
+    }
+
     /// The other agents of its deployment that it has met; `None` while it does not say.
     pub(crate) async fn met(&self) -> Option<usize> {
         let quorum = self.quorum().await?;
