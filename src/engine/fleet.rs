@@ -340,6 +340,17 @@ impl Fleet {
         self.elsewhere.as_ref().is_some_and(|elsewhere| !elsewhere.may_be_decided_anew(self.uptime))
     }
 
+    /// That decision will be followed to its end: its call may still be under way, or somebody is there who can see to it.
+    pub(crate) fn is_seen_to_elsewhere(&self) -> bool {
+        let is_there = |elsewhere: &Elsewhere| {
+            self.uptime < elsewhere.until
+                || elsewhere.by().is_some_and(|by| self.members.contains_key(by))
+                || self.setup.rehearses
+                || !self.callers().is_empty()
+        };
+        self.is_decided_elsewhere() && self.elsewhere.as_ref().is_some_and(is_there)
+    }
+
     /// Whether this agent has a vote.
     pub(crate) fn has_vote(&self) -> bool {
         match self.setup.role {

@@ -385,7 +385,7 @@ impl Engine {
             }
         }
         // Whoever is at it says what comes of it; nobody else is needed meanwhile.
-        if self.fleet.as_ref().is_some_and(|fleet| fleet.is_decided_elsewhere()) {
+        if self.fleet.as_ref().is_some_and(|fleet| fleet.is_seen_to_elsewhere()) {
             return;
         }
         let key = (decision, reasons.clone());

@@ -10,7 +10,7 @@ use outrigger::engine::history::OpenWatch;
 use outrigger::engine::memory::Memory;
 use outrigger::engine::peer::{Audience, Boot, Deployment, Hello, Peer, PeerEvent, PeerInput, Role};
 use outrigger::engine::policy::Policy;
-use outrigger::engine::record::{Acted, Decision, Happening, Live, Lock, Pause, Reason};
+use outrigger::engine::record::{Acted, Decision, Happening, Live, Lock, Pause, Progress, Reason};
 use outrigger::engine::release::RecordId;
 use outrigger::engine::time::Time;
 use outrigger::engine::verdict::Verdict;
@@ -254,23 +254,32 @@ fn the_end_of_a_lock_and_of_a_pause_is_no_word_against_what_is_set_anew() {
 }
 
 #[test]
-fn who_knows_that_another_rolls_back_does_not_call_for_a_person() {
+fn who_knows_that_another_rolls_back_calls_for_a_person_only_when_that_one_is_gone() {
     let (kept, policy) = known();
     let mut fleet = Fleet::start_with(3, 1, &kept, &policy);
     fleet.run(90, |_| PART);
     fleet.run(40, |_| BAD);
     let [(who, record)] = fleet.orders.clone().try_into().expect("it is ordered once");
-    let of = &fleet.worlds[who].kept;
-    let known = derive(of.memory.clone(), &of.records);
-    assert_eq!(known.open.as_ref().map(|open| &open.id), Some(&record), "it is under way");
-    for at in (0..3).filter(|at| *at != who) {
+    assert_eq!(who, 0, "the only one that may call");
+    let of = &fleet.worlds[0].kept;
+    let mut known = derive(of.memory.clone(), &of.records);
+    let open = known.open.as_mut().filter(|open| open.id == record).expect("it is under way");
+    open.decided.progress = Progress::Accepted { detail: "it is on its way".to_owned() };
+    for at in 1..3 {
         fleet.step(at, Input::Inherited(Box::new(known.clone())));
     }
-    fleet.run(10, |_| BAD);
-    for at in (0..3).filter(|at| *at != who) {
-        let said = fleet.reasons(at);
-        assert!(said.iter().all(|(_, r)| r.last() == Some(&Reason::LeftToOthers)), "{said:?}");
+    fleet.run(120, |_| BAD);
+    let held = |fleet: &Fleet, at| {
+        let said = fleet.reasons(at).into_iter();
+        said.filter(|(_, r)| r.contains(&Reason::ActedBefore { record: record.clone() })).count()
+    };
+    assert_eq!([held(&fleet, 1), held(&fleet, 2)], [0, 0]);
+    // Nobody else may call.
+    for at in 1..3 {
+        fleet.tell(at, PeerEvent::Left(peer(0)));
     }
+    fleet.run(10, |_| BAD);
+    assert_eq!([held(&fleet, 1), held(&fleet, 2)], [1, 1]);
 }
 
 #[test]
