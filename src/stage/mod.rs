@@ -307,8 +307,9 @@ impl Stage {
         self.platform.rollbacks()
     }
 
-    /// SIGKILL to the first live agent, as the kernel does when memory runs out; the restart policy starts it again.
-    pub async fn kill_agent(&self) -> Result<(), StageError> {
+    /// SIGKILL to the first live agent, as the kernel does when memory runs out; the restart policy starts it again. Returns
+    /// whose it was.
+    pub async fn kill_agent(&self) -> Result<String, StageError> {
         self.platform.kill_agent(0).await
     }
 

@@ -205,12 +205,13 @@ impl Platform {
         Ok(deployment)
     }
 
-    /// SIGKILL to an agent of what is live, counted from 0.
-    pub async fn kill_agent(&self, index: usize) -> Result<(), StageError> {
+    /// SIGKILL to an agent of what is live, counted from 0. Returns the deployment.
+    pub async fn kill_agent(&self, index: usize) -> Result<String, StageError> {
         let live = self.live().ok_or(StageError::NothingLive)?;
         let deployment = self.deployment(&live.deployment).ok_or(StageError::NothingLive)?;
         let agent = deployment.agents.get(index).ok_or(StageError::NothingLive)?;
-        agent.orders.send(Order::KillAgent).await.map_err(|_| StageError::NothingLive)
+        agent.orders.send(Order::KillAgent).await.map_err(|_| StageError::NothingLive)?;
+        Ok(live.deployment)
     }
 
     /// Ends every deployment and waits until all their processes are gone.

@@ -35,7 +35,7 @@ fn command(folder: &Path, sink: &Sink) -> Command {
         .env("PATH", "/usr/bin:/bin")
         .env("OUTRIGGER__LOG__FORMAT", "json")
         .env("OUTRIGGER__LOG__FILTER", "debug")
-        .env("OUTRIGGER__ALERTS__TIMEOUT", "500ms")
+        .env("OUTRIGGER__ALERTS__TIMEOUT", "3s")
         .env("ALERT_THRESHOLD", "Low")
         .env("OUTRIGGER_ALERT_WEBHOOK", format!("http://{}/{PLANTED}", sink.address))
         .env("OUTRIGGER_ALERT_SECRET", PLANTED)

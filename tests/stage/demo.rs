@@ -134,7 +134,7 @@ fn check_judged(scenario: &str, played: &Played) {
     }
     let (verdict, recovery) = (summary["time_to_verdict"].as_f64(), summary["time_to_recovery"].as_f64());
     let (verdict, recovery) = (verdict.expect(&told), recovery.expect(&told));
-    assert!(0.0 < verdict && verdict <= recovery && recovery < 100.0, "{told}");
+    assert!(0.0 < verdict && verdict <= recovery, "{told}");
     let back = |line: &&Value| line["event"] == "record" && line["decision"] == "roll_back";
     let ends: Vec<&Value> = played.events.iter().filter(back).collect();
     assert_eq!(ends.last().expect(&told)["progress"], "succeeded", "{told}");
@@ -147,8 +147,12 @@ fn check_judged(scenario: &str, played: &Played) {
         assert!(summary["failed_share"].as_f64() < Some(0.02), "{told}");
     }
     if scenario == "crash" {
-        let app_code = |line: &&Value| line["event"] == "exited" && line["code"] == 3;
-        assert_eq!(played.events.iter().filter(app_code).count(), 3, "the third crash is the last: {told}");
+        let crashes = |lines: &[Value]| {
+            lines.iter().filter(|line| line["event"] == "exited" && line["code"] == 3).count()
+        };
+        let order = played.events.iter().position(|line| line["event"] == "rollback_taken").expect(&told);
+        assert!(crashes(&played.events[..order]) <= 3, "it is ordered at the third crash: {told}");
+        assert!(crashes(&played.events) >= 3, "it is ordered at the third crash: {told}");
     }
 }
 

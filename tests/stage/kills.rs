@@ -136,9 +136,14 @@ async fn round(scene: &mut Scene, number: u64, chance: &mut fastrand::Rng) {
     let (moment, release) = (Moment::choose(number, chance), format!("bad{number}"));
     scene.deploy_bad(&release, number).await;
     moment.come(scene, &release).await;
-    let shown = records(&scene.volume()).await.unwrap_or_default();
+    let asked = scene.live();
+    let shown = records(&scene.volume_of(&asked)).await.unwrap_or_default();
     let killed = scene.kill().await;
-    check_store(scene, &killed, &shown).await;
+    check_store(scene, &asked, &shown).await;
+    if killed != asked {
+        // The switch came in between: the killed one has shown nothing.
+        check_store(scene, &killed, &[]).await;
+    }
     let end = eventually("the decision's end", async || {
         let found = decision(&records(&scene.volume()).await?, &release)?;
         (reached(&found) == 3).then_some(found)

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use outrigger::stage::StageOptions;
 use outrigger::stage::app::AppPlan;
 use outrigger::stage::event::StageEvent;
 use serde_json::Value;
@@ -52,7 +53,13 @@ async fn the_rollback_reads_well(volume: &Path) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_agent_forgets_neither_baseline_nor_pause_nor_cooldown() {
-    let mut scene = Scene::open("10m", 5).await;
+    // A standing that changes over the kill, because the watch passes, is no forgetting.
+    let longer = |options: StageOptions| {
+        let settings = options.settings.replace("watch = \"10s\"", "watch = \"30s\"");
+        assert_ne!(settings, options.settings);
+        StageOptions { settings, ..options }
+    };
+    let mut scene = Scene::open_with("10m", 5, longer).await;
 
     scene.stage.deploy("v2", AppPlan::good(6)).await.unwrap();
     let beside = |status: &Value| status["release"] == "v2" && status["app"]["phase"] == "ready";

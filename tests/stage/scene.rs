@@ -137,14 +137,12 @@ impl Scene {
     /// SIGKILL to the live agent; returns when it is dead.
     pub(crate) async fn kill(&mut self) -> String {
         self.catch_up();
-        let id = self.live();
-        self.stage.kill_agent().await.unwrap();
-        let killed = id.clone();
+        let killed = self.stage.kill_agent().await.unwrap();
         let ended = |event: &StageEvent| {
             matches!(event, StageEvent::Exited { id, .. } if *id == killed).then_some(())
         };
         self.until("the killed agent's end", ended).await;
-        id
+        killed
     }
 
     /// Ends everything; nothing of it is left.
